@@ -1,0 +1,149 @@
+//! The guest's memory map. Guest virtual addresses are guest physical addresses.
+//!
+//! ```text
+//! 0x0000_0000  not mapped: null pointers fault                                          64 KiB
+//! 0x0001_0000  page tables               written by the host, not mapped for the guest 448 KiB
+//! 0x0008_0000  GDT, TSS, IDT             written by the host, read-only for the guest
+//! 0x0010_0000  kernel text, constants    read-only
+//! 0x0020_0000  kernel data, stacks       read-write, guard pages between the stacks      2 MiB
+//! 0x0040_0000  program, then brk upwards
+//!      …       free
+//!      …       mmap, downwards
+//! 0x0760_0000  not mapped: guard of the main stack                                       2 MiB
+//! 0x0780_0000  main stack                                                                8 MiB
+//! 0x0800_0000  more memory for mmap, up to the size of the function
+//!
+//! 0x40_0000_0000  mailbox, shared with the host
+//! 0x50_0000_0000  image 0 (read-only), image 1 at the next GiB, …
+//! ```
+//!
+//! Text pages, descriptors and page tables cannot be written by the guest: the few instructions that a CPU may run
+//! at CPL 0 (the `syscall` entry) are in them, and the tables decide what CPL 3 can reach.
+
+/// Bytes in a page.
+pub const PAGE_BYTES: u64 = 4096;
+/// Bytes in a large page.
+pub const LARGE_PAGE_BYTES: u64 = 2 << 20;
+
+/// Page tables: PML4 first. Never mapped for the guest.
+pub const PAGE_TABLES: u64 = 0x1_0000;
+/// End of the room for page tables.
+pub const PAGE_TABLES_END: u64 = 0x8_0000;
+
+/// Global descriptor table.
+pub const GDT: u64 = 0x8_0000;
+/// Task state segment, for its IST stacks and the I/O permission bitmap that is not there.
+pub const TSS: u64 = 0x8_1000;
+/// Interrupt descriptor table.
+pub const IDT: u64 = 0x8_2000;
+/// End of the descriptor pages.
+pub const DESCRIPTORS_END: u64 = 0x8_3000;
+
+/// Where the kernel's read-only part is linked. The first bytes are a [`KernelHeader`].
+pub const KERNEL_TEXT: u64 = 0x10_0000;
+/// Where the kernel's writable part is linked, and the end of its read-only part.
+pub const KERNEL_DATA: u64 = 0x20_0000;
+/// End of the kernel's data.
+pub const KERNEL_DATA_END: u64 = 0x3c_0000;
+
+/// Stack of the kernel's system calls; the page below it is not mapped.
+pub const KERNEL_STACK: Stack = Stack { base: 0x3d_0000, bytes: 0x1_0000 };
+/// Stack on which every exception is delivered (IST 1); the page below it is not mapped.
+pub const EXCEPTION_STACK: Stack = Stack { base: 0x3e_8000, bytes: 0x8000 };
+/// Stack for exceptions taken while one is being handled: double fault, NMI, machine check (IST 2).
+pub const LAST_STACK: Stack = Stack { base: 0x3f_8000, bytes: 0x8000 };
+
+/// Where programs may be loaded from.
+pub const PROGRAM: u64 = 0x40_0000;
+
+/// Stack of the program's first thread.
+pub const MAIN_STACK: Stack = Stack { base: 0x780_0000, bytes: 8 << 20 };
+/// Size of the region below the main stack that is never mapped.
+pub const MAIN_STACK_GUARD_BYTES: u64 = LARGE_PAGE_BYTES;
+
+/// Smallest memory of a function. The runtime snapshot is taken with it.
+pub const MEMORY_MIN_BYTES: u64 = 128 << 20;
+/// Largest memory of a function.
+pub const MEMORY_MAX_BYTES: u64 = 10_240 << 20;
+
+/// Start of the mailbox.
+pub const MAILBOX: u64 = 0x40_0000_0000;
+
+/// Start of image 0.
+pub const IMAGES: u64 = 0x50_0000_0000;
+/// Address distance between two images, and the largest size of one.
+pub const IMAGE_STRIDE_BYTES: u64 = 1 << 30;
+/// Largest number of images in a guest: a runtime, five layers, a package.
+pub const IMAGES_MAX: usize = 8;
+
+/// Start of image `index`.
+#[must_use]
+pub const fn image_base(index: usize) -> u64 {
+    IMAGES + index as u64 * IMAGE_STRIDE_BYTES
+}
+
+/// A stack that grows down from `base + bytes`.
+#[derive(Debug, Clone, Copy)]
+pub struct Stack {
+    /// Lowest usable address.
+    pub base: u64,
+    /// Usable size.
+    pub bytes: u64,
+}
+
+impl Stack {
+    /// The address just above the stack.
+    #[must_use]
+    pub const fn top(self) -> u64 {
+        self.base + self.bytes
+    }
+}
+
+/// Segment selectors, all of CPL 3 but the two that the `syscall` instruction loads by itself on its way in.
+pub mod selector {
+    /// CS that `syscall` loads at CPL 0.
+    pub const KERNEL_CODE: u16 = 0x08;
+    /// SS that `syscall` loads at CPL 0.
+    pub const KERNEL_DATA: u16 = 0x10;
+    /// SS of CPL 3 (`sysretq` wants it right below the code segment).
+    pub const USER_DATA: u16 = 0x18 | 3;
+    /// CS of CPL 3, 64 bit.
+    pub const USER_CODE: u16 = 0x20 | 3;
+    /// The task state segment.
+    pub const TASK_STATE: u16 = 0x28;
+}
+
+/// Bits of RFLAGS with which the guest runs: reserved bit 1 and I/O privilege level 3.
+pub const RFLAGS: u64 = 0x2 | (3 << 12);
+
+/// Vector that the host injects to let the kernel switch threads.
+pub const TICK_VECTOR: u8 = 0x20;
+/// Number of vectors in the IDT: the CPU's own and the tick.
+pub const VECTORS: usize = 33;
+
+/// First bytes of the kernel, at [`KERNEL_TEXT`]: the addresses that the host needs.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct KernelHeader {
+    /// [`KERNEL_MAGIC`].
+    pub magic: u64,
+    /// [`crate::VERSION`].
+    pub abi_version: u64,
+    /// First instruction of a fresh guest.
+    pub entry: u64,
+    /// The `out` of [`crate::hypercall::NEXT`]: a guest can be saved or reset only when it stopped exactly here.
+    pub next_out: u64,
+    /// First instruction of a restored guest. It relies on no register.
+    pub resume: u64,
+    /// Target of the `syscall` instruction (LSTAR).
+    pub syscall_entry: u64,
+    /// One address per vector.
+    pub vectors: [u64; VECTORS],
+}
+
+/// First word of [`KernelHeader`]: "MAYFLYK1".
+pub const KERNEL_MAGIC: u64 = u64::from_le_bytes(*b"MAYFLYK1");
+
+const _: () = assert!(core::mem::size_of::<KernelHeader>() == (6 + VECTORS) * 8);
+const _: () = assert!(MAIN_STACK.top() == MEMORY_MIN_BYTES);
+const _: () = assert!(LAST_STACK.top() == PROGRAM);
