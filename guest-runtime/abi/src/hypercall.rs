@@ -13,9 +13,12 @@ pub const NEXT: u8 = 1;
 pub const SLEEP: u8 = 2;
 /// The log area is full: take it and set its length to 0.
 pub const LOG: u8 = 3;
-/// The program ended by itself: `exit_status` holds the status, or `128 + signal`.
+/// The program ended by itself: `exit_status` holds the status, or [`EXIT_KILLED`] and the signal.
 pub const EXIT: u8 = 4;
 /// An exception that nobody handles, or a kernel panic: the last words are in the control page.
 pub const PANIC: u8 = 5;
 /// Test programs only: return at once. The host counts it like any other exit.
 pub const NOP: u8 = 6;
+
+/// Added to the number of the signal that ended a program.
+pub const EXIT_KILLED: u64 = 0x100;

@@ -32,7 +32,7 @@ pub const PAGE_TABLES_END: u64 = 0x8_0000;
 
 /// Global descriptor table.
 pub const GDT: u64 = 0x8_0000;
-/// Task state segment, for its IST stacks and the I/O permission bitmap that is not there.
+/// Task state segment, for its IST stacks and the bitmap that opens the one port of the hypercalls.
 pub const TSS: u64 = 0x8_1000;
 /// Interrupt descriptor table.
 pub const IDT: u64 = 0x8_2000;
@@ -113,8 +113,9 @@ pub mod selector {
     pub const TASK_STATE: u16 = 0x28;
 }
 
-/// Bits of RFLAGS with which the guest runs: reserved bit 1 and I/O privilege level 3.
-pub const RFLAGS: u64 = 0x2 | (3 << 12);
+/// RFLAGS with which the guest runs: reserved bit 1 and IF. The I/O privilege level is 0: what a guest may do with ports, the
+/// task state's I/O bitmap says.
+pub const RFLAGS: u64 = 0x202;
 
 /// Vector that the host injects to let the kernel switch threads.
 pub const TICK_VECTOR: u8 = 0x20;

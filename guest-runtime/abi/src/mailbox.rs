@@ -99,7 +99,7 @@ pub struct GuestWords {
     pub log_bytes: u64,
     /// Argument of [`SLEEP`](crate::hypercall::SLEEP).
     pub wake_ns: u64,
-    /// Argument of [`EXIT`](crate::hypercall::EXIT): status, or 128 + signal.
+    /// Argument of [`EXIT`](crate::hypercall::EXIT): the status, or `EXIT_KILLED` and the signal.
     pub exit_status: u64,
     /// 1 once the kernel refused memory to the program.
     pub memory_refused: u64,

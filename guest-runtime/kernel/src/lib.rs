@@ -7,6 +7,14 @@
 
 extern crate alloc;
 
+pub mod clock;
+pub mod elf;
 pub mod errno;
 pub mod files;
+pub mod frame;
+pub mod memory;
+pub mod random;
+pub mod syscall;
+pub mod system;
+pub mod threads;
 pub mod user;

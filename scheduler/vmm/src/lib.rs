@@ -1,1 +1,26 @@
-//! placeholder
+//! One virtual machine, and the process that it lives in.
+//!
+//! - [`machine`]: memory, vCPU, boot, bind, run, save, reset.
+//! - [`snapshot`]: the file format.
+//! - [`mailbox`]: the pages shared with the guest.
+//! - [`dirty`]: which pages diverged.
+//! - [`host`]: what this host offers, and how to cure what is missing.
+//!
+//! Nothing here knows a function's name, JSON, HTTP or an async runtime. Whatever comes from a guest is copied once, checked,
+//! then used; a guest that does what ours never do is stopped and its machine thrown away.
+
+pub mod dirty;
+mod diagnosis;
+mod error;
+mod kernel;
+pub mod machine;
+pub mod mailbox;
+mod ram;
+pub mod snapshot;
+mod tables;
+mod vcpu;
+
+pub use error::Error;
+pub use machine::{Host, ImageFile, Machine, ResetStats, Stop, Usage};
+pub use mailbox::{Answer, BadAnswer, Mailbox};
+pub use snapshot::{Snapshot, SnapshotError};

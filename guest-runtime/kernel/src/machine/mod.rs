@@ -1,0 +1,150 @@
+//! Everything that only a guest's CPU can do. The one part of the kernel with `unsafe`.
+
+pub(crate) mod entry;
+pub(crate) mod heap;
+pub(crate) mod hypercall;
+pub(crate) mod mailbox;
+mod memory_functions;
+
+use core::arch::asm;
+use core::arch::x86_64::_rdtsc;
+
+use mayfly_abi::layout::{self, IMAGES, MAIN_STACK, MAIN_STACK_GUARD_BYTES};
+use mayfly_kernel::errno::Errno;
+use mayfly_kernel::memory::Span;
+use mayfly_kernel::system::Machine;
+use mayfly_kernel::threads::VectorState;
+use mayfly_kernel::user::UserMemory;
+
+/// The CPU and the memory below it.
+pub(crate) struct Hardware {
+    /// End of the guest's memory.
+    pub(crate) memory_bytes: u64,
+    /// End of the last image's address range.
+    pub(crate) image_end: [u64; layout::IMAGES_MAX],
+}
+
+impl Hardware {
+    fn readable(&self, address: u64, bytes: u64) -> bool {
+        let Some(end) = address.checked_add(bytes) else { return false };
+        if self.writable(address, bytes) {
+            return true;
+        }
+        // Constants of the kernel (a system call may be given one by our own tests), and images.
+        if address >= layout::KERNEL_TEXT && end <= layout::KERNEL_DATA {
+            return true;
+        }
+        let Some(offset) = address.checked_sub(IMAGES) else { return false };
+        let index = (offset / layout::IMAGE_STRIDE_BYTES) as usize;
+        self.image_end.get(index).is_some_and(|&image_end| end <= image_end)
+    }
+
+    fn writable(&self, address: u64, bytes: u64) -> bool {
+        let Some(end) = address.checked_add(bytes) else { return false };
+        let low = address >= layout::PROGRAM && end <= MAIN_STACK.base - MAIN_STACK_GUARD_BYTES;
+        low || (address >= MAIN_STACK.base && end <= self.memory_bytes)
+    }
+}
+
+impl UserMemory for Hardware {
+    fn read(&self, address: u64, bytes: u64) -> Result<&[u8], Errno> {
+        if bytes == 0 {
+            return Ok(&[]);
+        }
+        if !self.readable(address, bytes) {
+            return Err(Errno::FAULT);
+        }
+        // SAFETY: the range is mapped for the guest. The program does not run while the kernel does.
+        Ok(unsafe { core::slice::from_raw_parts(address as *const u8, bytes as usize) })
+    }
+
+    fn write(&mut self, address: u64, bytes: u64) -> Result<&mut [u8], Errno> {
+        if bytes == 0 {
+            return Ok(&mut []);
+        }
+        if !self.writable(address, bytes) {
+            return Err(Errno::FAULT);
+        }
+        // SAFETY: the range is mapped writable for the guest, holds no object of the kernel's, and the program does not run.
+        Ok(unsafe { core::slice::from_raw_parts_mut(address as *mut u8, bytes as usize) })
+    }
+
+    fn string(&self, address: u64, max: u64) -> Result<&[u8], Errno> {
+        let mut bytes = 0;
+        while bytes < max {
+            let byte = self.read(address.wrapping_add(bytes), 1)?[0];
+            if byte == 0 {
+                return self.read(address, bytes);
+            }
+            bytes += 1;
+        }
+        Err(Errno::NAMETOOLONG)
+    }
+}
+
+impl Machine for Hardware {
+    fn tsc(&self) -> u64 {
+        // SAFETY: `rdtsc` has no precondition.
+        unsafe { _rdtsc() }
+    }
+
+    fn zero(&mut self, span: Span) {
+        if let Ok(bytes) = self.write(span.start, span.bytes()) {
+            bytes.fill(0);
+        }
+    }
+
+    fn copy(&mut self, from: u64, to: u64, bytes: u64) {
+        if self.readable(from, bytes) && self.writable(to, bytes) {
+            // SAFETY: both ranges were checked; they may overlap.
+            unsafe { core::ptr::copy(from as *const u8, to as *mut u8, bytes as usize) };
+        }
+    }
+
+    fn fs_base(&self) -> u64 {
+        let base: u64;
+        // SAFETY: CR4.FSGSBASE is set by the host.
+        unsafe { asm!("rdfsbase {}", out(reg) base, options(nomem, nostack, preserves_flags)) };
+        base
+    }
+
+    fn set_fs_base(&mut self, base: u64) {
+        // SAFETY: CR4.FSGSBASE is set; the kernel itself does not use FS. The caller has checked that the address is canonical.
+        unsafe { asm!("wrfsbase {}", in(reg) base, options(nomem, nostack, preserves_flags)) };
+    }
+
+    fn gs_base(&self) -> u64 {
+        let base: u64;
+        // SAFETY: as for FS.
+        unsafe { asm!("rdgsbase {}", out(reg) base, options(nomem, nostack, preserves_flags)) };
+        base
+    }
+
+    fn set_gs_base(&mut self, base: u64) {
+        // SAFETY: as for FS.
+        unsafe { asm!("wrgsbase {}", in(reg) base, options(nomem, nostack, preserves_flags)) };
+    }
+
+    fn vectors(&self) -> VectorState {
+        let mut state = VectorState([0; 4096]);
+        let mask = mailbox::host().xcr0;
+        // SAFETY: the area is aligned to 64 bytes and large enough for all sets in XCR0 (the host masks larger ones).
+        unsafe {
+            asm!("xsave64 [{}]", in(reg) state.0.as_mut_ptr(), in("eax") mask as u32, in("edx") (mask >> 32) as u32, options(nostack));
+        }
+        state
+    }
+
+    fn set_vectors(&mut self, state: &VectorState) {
+        let mask = mailbox::host().xcr0;
+        // SAFETY: the area was written by `xsave64`.
+        unsafe {
+            asm!(
+                "xrstor64 [{}]", in(reg) state.0.as_ptr(), in("eax") mask as u32, in("edx") (mask >> 32) as u32,
+                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+                out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _, out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
+                options(nostack)
+            );
+        }
+    }
+}

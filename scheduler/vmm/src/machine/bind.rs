@@ -1,0 +1,311 @@
+//! Putting a guest into an empty machine: booted from an image, or bound to snapshots.
+
+use std::os::fd::AsFd;
+
+use mayfly_abi::layout::{GDT, LARGE_PAGE_BYTES, MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, PAGE_BYTES, PAGE_TABLES};
+use mayfly_abi::mailbox::HostWords;
+use rustix::mm::{MapFlags, ProtFlags};
+
+use super::{ImageFile, Machine, Phase, SLOT_MEMORY};
+use crate::error::Error;
+use crate::ram::Ram;
+use crate::snapshot::{Contents, Header, Run, Snapshot, save};
+use crate::{kernel, tables, vcpu};
+
+/// Runs of equal origin: where the snapshot's bytes of a range of guest pages are. Ranges that no segment covers are zero.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Segment {
+    pub(super) first_page: u64,
+    pub(super) pages: u64,
+    /// Address, in this process, of the first page's bytes.
+    pub(super) source: *const u8,
+}
+
+/// A snapshot file mapped for reading.
+pub(super) struct Source {
+    base: *mut libc::c_void,
+    bytes: usize,
+}
+
+/// Between two runs of a save, this many pages that did not change are saved too: one mapping less costs more than a few pages.
+const MERGE_GAP_PAGES: u64 = 4;
+
+impl Machine {
+    /// Loads the kernel for a fresh guest; the mailbox says which program it starts.
+    ///
+    /// # Errors
+    /// If the machine is not empty or the host refuses.
+    pub fn boot(&mut self, images: &[&ImageFile], memory_bytes: u64, tmp_bytes: u64) -> Result<(), Error> {
+        self.take_memory(memory_bytes, tmp_bytes)?;
+        self.map_images(images)?;
+        let ram = self.ram()?;
+        let header = kernel::load(ram)?;
+        ram.write(GDT, &tables::descriptors(&header))?;
+        self.write_tables()?;
+        self.kernel = Some(header);
+        self.start_at(header.entry)
+    }
+
+    /// Binds to a runtime snapshot, or to a function snapshot on top of one.
+    ///
+    /// With a function snapshot, images and sizes must be those with which it was saved.
+    ///
+    /// # Errors
+    /// If the machine is not empty, the parts do not belong together, or the host refuses.
+    pub fn bind(
+        &mut self,
+        base: &Snapshot,
+        top: Option<&Snapshot>,
+        images: &[&ImageFile],
+        memory_bytes: u64,
+        tmp_bytes: u64,
+    ) -> Result<(), Error> {
+        self.take_memory(memory_bytes, tmp_bytes)?;
+        self.map_images(images)?;
+        self.check_belongs(base, top)?;
+        let ram = self.ram()?;
+        for snapshot in [Some(base), top].into_iter().flatten() {
+            for run in snapshot.runs() {
+                ram.overlay(run.address(), run.bytes(), snapshot.file.as_fd(), run.file_offset)?;
+            }
+        }
+        self.base_identity = base.header().identity;
+        let base_source = self.map_source(base)?;
+        let top_source = top.map(|top| self.map_source(top)).transpose()?;
+        let top_runs = top.zip(top_source).map(|(top, source)| (top.runs(), source));
+        self.segments = segments((base.runs(), base_source), top_runs);
+        if top.is_none() {
+            self.write_tables()?;
+        }
+        let header = kernel::addresses(self.ram()?)?;
+        self.kernel = Some(header);
+        self.restored = true;
+        self.start_at(header.resume)
+    }
+
+    /// Writes a snapshot of the waiting guest: all that is not zero, or, of a guest bound to a runtime snapshot, what differs from it.
+    ///
+    /// # Errors
+    /// If the guest is not waiting, or the file cannot be written.
+    pub fn save(&mut self, file: &std::fs::File) -> Result<Header, Error> {
+        if self.phase != Phase::Waiting {
+            return Err(Error::State("only a guest that waits for its next event can be saved"));
+        }
+        let ram = self.ram.as_ref().ok_or(Error::State("there is no guest in this machine"))?;
+        let dirty = self.dirty.find(ram.host_address(), ram.bytes())?.to_vec();
+        let mut changed = Vec::new();
+        for range in dirty {
+            for page in range.start / PAGE_BYTES..range.end / PAGE_BYTES {
+                if self.differs(ram, page)? {
+                    changed.push(page);
+                }
+            }
+        }
+        let contents = Contents {
+            build: self.build,
+            base: self.base_identity,
+            tmp_bytes: self.tmp_bytes,
+            image_bytes: self.image_bytes(),
+            images: self.images.len() as u32,
+            pages: merge(&changed),
+        };
+        save(file, ram, &contents)
+    }
+
+    /// Whether a page differs from what this machine was bound to.
+    fn differs(&self, ram: &Ram, page: u64) -> Result<bool, Error> {
+        let now = ram.slice(page * PAGE_BYTES, PAGE_BYTES)?;
+        let index = self.segments.partition_point(|segment| segment.first_page + segment.pages <= page);
+        match self.segments.get(index) {
+            Some(segment) if segment.first_page <= page => {
+                let offset = ((page - segment.first_page) * PAGE_BYTES) as usize;
+                #[expect(unsafe_code, reason = "reading a mapped snapshot")]
+                // SAFETY: the segment's pages are inside of a mapping in `sources`, and `page` is one of them.
+                let then = unsafe { std::slice::from_raw_parts(segment.source.add(offset), PAGE_BYTES as usize) };
+                Ok(now != then)
+            }
+            _ => Ok(now.iter().any(|&byte| byte != 0)),
+        }
+    }
+
+    fn take_memory(&mut self, memory_bytes: u64, tmp_bytes: u64) -> Result<(), Error> {
+        if self.phase != Phase::Empty {
+            return Err(Error::State("there is a guest in this machine already"));
+        }
+        // Whatever fails from here on, the machine is not empty any more.
+        self.phase = Phase::Dead;
+        let memory_bytes = memory_bytes.next_multiple_of(LARGE_PAGE_BYTES);
+        if !(MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES).contains(&memory_bytes) {
+            return Err(Error::State("impossible memory size"));
+        }
+        let ram = Ram::new(memory_bytes)?;
+        self.slot(SLOT_MEMORY, 0, memory_bytes, ram.host_address(), 0)?;
+        self.ram = Some(ram);
+        self.tmp_bytes = tmp_bytes;
+        Ok(())
+    }
+
+    fn write_tables(&self) -> Result<(), Error> {
+        let ram = self.ram()?;
+        let sizes: Vec<u64> = self.images.iter().map(|image| image.bytes).collect();
+        ram.write(PAGE_TABLES, &tables::page_tables(ram.bytes(), &sizes))
+    }
+
+    fn start_at(&mut self, rip: u64) -> Result<(), Error> {
+        let header = self.kernel()?;
+        vcpu::set_up(&self.vcpu, &header, &self.cpuid, self.xcr0)?;
+        vcpu::set_start(&self.vcpu, rip)?;
+        self.tsc_offset = vcpu::tsc_offset(&self.vcpu)?;
+        self.phase = Phase::Loaded;
+        self.new_generation()
+    }
+
+    /// Constant words of the mailbox, and a seed that no other guest has.
+    pub(super) fn new_generation(&mut self) -> Result<(), Error> {
+        let mut seed = [0; 32];
+        rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).map_err(Error::errno("getrandom"))?;
+        self.generation += 1;
+        // A generation number must not come twice for one snapshot, also not in another process.
+        let mut unique = [0; 8];
+        unique.copy_from_slice(&seed[..8]);
+        let words = HostWords {
+            abi_version: mayfly_abi::VERSION,
+            images: self.images.len() as u32,
+            memory_bytes: self.ram()?.bytes(),
+            tmp_bytes: self.tmp_bytes,
+            generation: u64::from_le_bytes(unique).wrapping_add(self.generation) | 1,
+            seed,
+            ns_per_tick_q32: self.ns_per_tick_q32,
+            xcr0: self.xcr0,
+            image_bytes: self.image_bytes(),
+            event_bytes: 0,
+            ..self.mailbox.host_words()
+        };
+        self.mailbox.set_host_words(&words);
+        Ok(())
+    }
+
+    fn check_belongs(&self, base: &Snapshot, top: Option<&Snapshot>) -> Result<(), Error> {
+        let of_this_build = base.header().build == self.build && base.header().base == 0;
+        let fits = base.header().memory_bytes <= self.ram()?.bytes();
+        if !of_this_build || !fits {
+            return Err(Error::State("the runtime snapshot is of another build or larger than the guest"));
+        }
+        let Some(top) = top.map(Snapshot::header) else { return Ok(()) };
+        let same_guest = top.memory_bytes == self.ram()?.bytes()
+            && top.tmp_bytes == self.tmp_bytes
+            && top.images as usize == self.images.len()
+            && top.image_bytes == self.image_bytes();
+        if top.build != self.build || top.base != base.header().identity || !same_guest {
+            return Err(Error::State("the function snapshot does not belong to this runtime snapshot, size and images"));
+        }
+        Ok(())
+    }
+
+    fn map_source(&mut self, snapshot: &Snapshot) -> Result<*const u8, Error> {
+        let end = snapshot.runs().last().map_or(0, |run| run.file_offset + run.bytes());
+        let file_bytes = snapshot.file.metadata().map_err(Error::host("looking at a snapshot"))?.len();
+        if end > file_bytes {
+            return Err(Error::State("the snapshot file is shorter than its run table says"));
+        }
+        let bytes = (end as usize).max(PAGE_BYTES as usize);
+        #[expect(unsafe_code, reason = "mapping a file")]
+        // SAFETY: the kernel chooses the address. Snapshot files are written once, under another name, and never changed.
+        let base = unsafe {
+            rustix::mm::mmap(std::ptr::null_mut(), bytes, ProtFlags::READ, MapFlags::SHARED, snapshot.file.as_fd(), 0)
+        }
+        .map_err(Error::errno("mapping a snapshot"))?;
+        self.sources.push(Source { base, bytes });
+        Ok(base.cast_const().cast())
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "unmapping what `map_source` mapped")]
+        // SAFETY: the mapping is ours; the segments that point into it go away with the same machine.
+        let unmapped = unsafe { rustix::mm::munmap(self.base, self.bytes) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+/// One list out of two stacked ones: where both have a page, the upper one's counts.
+fn segments((base, base_source): (&[Run], *const u8), top: Option<(&[Run], *const u8)>) -> Vec<Segment> {
+    let segment = |first_page: u64, end: u64, run: &Run, source: *const u8| {
+        let offset = run.file_offset + (first_page - run.first_page) * PAGE_BYTES;
+        Segment { first_page, pages: end - first_page, source: source.wrapping_add(offset as usize) }
+    };
+    let end_of = |run: &Run| run.first_page + run.pages;
+    let (top_runs, top_source) = top.unwrap_or((&[], std::ptr::null()));
+    let mut merged: Vec<Segment> =
+        top_runs.iter().map(|run| segment(run.first_page, end_of(run), run, top_source)).collect();
+    for run in base {
+        let mut at = run.first_page;
+        for over in &top_runs[top_runs.partition_point(|over| end_of(over) <= at)..] {
+            if over.first_page >= end_of(run) {
+                break;
+            }
+            if over.first_page > at {
+                merged.push(segment(at, over.first_page, run, base_source));
+            }
+            at = at.max(end_of(over));
+        }
+        if at < end_of(run) {
+            merged.push(segment(at, end_of(run), run, base_source));
+        }
+    }
+    merged.sort_unstable_by_key(|segment| segment.first_page);
+    merged
+}
+
+/// Sorted pages as ranges, with small gaps filled.
+fn merge(pages: &[u64]) -> Vec<(u64, u64)> {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for &page in pages {
+        match ranges.last_mut() {
+            Some((first, count)) if page - (*first + *count) <= MERGE_GAP_PAGES => *count = page - *first + 1,
+            _ => ranges.push((page, 1)),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(first_page: u64, pages: u64, file_page: u64) -> Run {
+        Run { first_page, pages, file_offset: file_page * PAGE_BYTES }
+    }
+
+    #[test]
+    fn upper_pages_hide_lower_ones() {
+        let base = [run(10, 10, 1), run(30, 5, 11)];
+        let top = [run(5, 2, 1), run(12, 3, 3), run(18, 14, 6), run(50, 1, 20)];
+        // Sources are only added to, never read, so any address will do.
+        let (low, high) = (std::ptr::without_provenance(0x1000_0000), std::ptr::without_provenance(0x2000_0000));
+        let found: Vec<_> = segments((&base, low), Some((&top, high)))
+            .iter()
+            .map(|segment| (segment.first_page, segment.pages, segment.source.addr()))
+            .collect();
+        let at = |base: usize, page: usize| base + page * PAGE_BYTES as usize;
+        let (low, high) = (0x1000_0000, 0x2000_0000);
+        let expected = [
+            (5, 2, at(high, 1)),
+            (10, 2, at(low, 1)),
+            (12, 3, at(high, 3)),
+            (15, 3, at(low, 6)),
+            (18, 14, at(high, 6)),
+            (32, 3, at(low, 13)),
+            (50, 1, at(high, 20)),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn small_gaps_are_filled() {
+        assert_eq!(merge(&[1, 2, 4, 20, 25]), [(1, 4), (20, 6)]);
+        assert_eq!(merge(&[1, 7]), [(1, 1), (7, 1)]);
+        assert_eq!(merge(&[]), []);
+    }
+}

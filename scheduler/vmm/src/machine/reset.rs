@@ -1,0 +1,87 @@
+//! Reset: memory becomes the snapshot's again, and with it all registers.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use mayfly_abi::layout::PAGE_BYTES;
+
+use super::{Machine, Phase};
+use crate::error::Error;
+
+/// A dirty range from this size on is dropped instead of copied: copying a page costs less than the fault that it saves, up to
+/// the point where the caches are blown and the memory is better given back.
+const DROP_FROM_BYTES: u64 = 4 << 20;
+
+/// What a reset did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResetStats {
+    /// Pages copied back from a snapshot.
+    pub copied_pages: u64,
+    /// Pages filled with zeros.
+    pub zeroed_pages: u64,
+    /// Pages given back to the host.
+    pub dropped_pages: u64,
+    /// Time of it all.
+    pub duration_ns: u64,
+}
+
+impl Machine {
+    /// Makes memory and registers of the waiting guest the snapshot's again.
+    ///
+    /// # Errors
+    /// If the guest is not waiting, or the host refuses; then the machine is dead.
+    pub fn reset(&mut self) -> Result<ResetStats, Error> {
+        if self.phase != Phase::Waiting || self.sources.is_empty() {
+            return Err(Error::State("only a guest that was bound and waits for its next event can be reset"));
+        }
+        self.phase = Phase::Dead;
+        let start = Instant::now();
+        let mut stats = ResetStats::default();
+        let ram = self.ram.as_ref().ok_or(Error::State("there is no guest in this machine"))?;
+        let ranges = self.dirty.find(ram.host_address(), ram.bytes())?.to_vec();
+        let mut segment = 0;
+        for range in ranges {
+            if range.end - range.start >= DROP_FROM_BYTES {
+                ram.drop_pages(range.start, range.end - range.start)?;
+                stats.dropped_pages += (range.end - range.start) / PAGE_BYTES;
+            } else {
+                segment = self.put_back(&range, segment, &mut stats)?;
+            }
+        }
+        self.mailbox.clear()?;
+        self.restored = true;
+        self.new_generation()?;
+        self.phase = Phase::Waiting;
+        stats.duration_ns = start.elapsed().as_nanos() as u64;
+        Ok(stats)
+    }
+
+    /// Copies or zeroes the pages of one range; `segment` is where the search for their origin starts.
+    fn put_back(&self, range: &Range<u64>, mut segment: usize, stats: &mut ResetStats) -> Result<usize, Error> {
+        let ram = self.ram()?;
+        let (mut page, end) = (range.start / PAGE_BYTES, range.end / PAGE_BYTES);
+        while page < end {
+            while self.segments.get(segment).is_some_and(|origin| origin.first_page + origin.pages <= page) {
+                segment += 1;
+            }
+            match self.segments.get(segment) {
+                Some(origin) if origin.first_page <= page => {
+                    let until = end.min(origin.first_page + origin.pages);
+                    let source = origin.source.wrapping_add(((page - origin.first_page) * PAGE_BYTES) as usize);
+                    #[expect(unsafe_code, reason = "copying from a mapped snapshot")]
+                    // SAFETY: the segment's pages are inside of a mapping in `sources`, and these are among them.
+                    unsafe { ram.copy_in(page * PAGE_BYTES, source, (until - page) * PAGE_BYTES) }?;
+                    stats.copied_pages += until - page;
+                    page = until;
+                }
+                next => {
+                    let until = end.min(next.map_or(end, |origin| origin.first_page));
+                    ram.zero(page * PAGE_BYTES, (until - page) * PAGE_BYTES)?;
+                    stats.zeroed_pages += until - page;
+                    page = until;
+                }
+            }
+        }
+        Ok(segment)
+    }
+}

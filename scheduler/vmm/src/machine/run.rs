@@ -1,0 +1,216 @@
+//! Running the guest until it waits again, ends, or must be stopped.
+
+use std::mem::offset_of;
+use std::time::{Duration, Instant};
+
+use kvm_ioctls::VcpuExit;
+use mayfly_abi::hypercall;
+use mayfly_abi::mailbox::{GuestWords, HostWords, LOG_BYTES};
+use mayfly_abi::record::RESTORED;
+use rustix::time::{ClockId, Timespec};
+
+use super::{Machine, Phase};
+use crate::diagnosis;
+use crate::error::Error;
+use crate::vcpu;
+
+/// Log bytes that one run can hand out; what comes after is thrown away.
+const LOG_MAX_BYTES: usize = 4 << 20;
+/// Exits of one run. An honest invocation makes one; a guest that makes so many is out to cost time.
+const EXITS_MAX: u64 = 1_000_000;
+
+/// `exit_status` of a program that signal 0 ended; 64 signals follow.
+const KILLED: u64 = mayfly_abi::hypercall::EXIT_KILLED;
+const KILLED_LAST: u64 = KILLED + 64;
+
+/// Why a run ended. All but `Next` leave the machine dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// The guest waits for its next event; its answer is in the mailbox.
+    Next,
+    /// The program ended with this status.
+    Exited {
+        /// Status, 0 to 255.
+        status: u8,
+    },
+    /// The program ended by a signal, its own or for a fault.
+    Killed {
+        /// The signal.
+        signal: u8,
+        /// What the platform knows about it.
+        diagnosis: String,
+    },
+    /// Time was up.
+    TimedOut,
+    /// The program ended after it was refused memory.
+    OutOfMemory,
+    /// The guest did what no guest of ours does; it was stopped.
+    Violation(String),
+}
+
+/// What a run cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Times the vCPU left the guest for this process.
+    pub exits: u64,
+    /// Time from entry to stop.
+    pub duration_ns: u64,
+    /// System calls that the guest kernel answered.
+    pub system_calls: u64,
+    /// Memory that the program had in use at its peak.
+    pub memory_peak_bytes: u64,
+}
+
+impl Machine {
+    /// Lets the guest go on, with the event in its mailbox (`event_bytes` long; 0 if there is none), for at most `timeout`.
+    ///
+    /// The log area is drained into `log` whenever the guest asks, and once at the end.
+    ///
+    /// # Errors
+    /// If there is no guest that can run, or KVM fails. What a guest does is never an error here, but a [`Stop`].
+    pub fn run(&mut self, event_bytes: u64, timeout: Duration, log: &mut Vec<u8>) -> Result<(Stop, Usage), Error> {
+        if !matches!(self.phase, Phase::Loaded | Phase::Waiting) {
+            return Err(Error::State("there is no guest that can run in this machine"));
+        }
+        self.phase = Phase::Dead;
+        let start = Instant::now();
+        let calls_before = self.mailbox.guest_words().system_calls;
+        self.prepare_entry(event_bytes);
+        self.deadline.arm(timeout)?;
+        let mut exits = 0;
+        let stop = loop {
+            exits += 1;
+            if exits > EXITS_MAX {
+                break Stop::Violation(format!("more than {EXITS_MAX} exits in one run"));
+            }
+            if start.elapsed() >= timeout {
+                break Stop::TimedOut;
+            }
+            if let Some(stop) = self.enter(start + timeout, log)? {
+                break stop;
+            }
+        };
+        if stop == Stop::Next {
+            self.phase = Phase::Waiting;
+        }
+        self.drain_log(log);
+        let words = self.mailbox.guest_words();
+        let usage = Usage {
+            exits,
+            duration_ns: start.elapsed().as_nanos() as u64,
+            system_calls: words.system_calls.wrapping_sub(calls_before),
+            memory_peak_bytes: words.memory_peak_bytes.min(self.ram()?.bytes()),
+        };
+        Ok((stop, usage))
+    }
+
+    fn prepare_entry(&mut self, event_bytes: u64) {
+        if event_bytes > 0 {
+            self.mailbox.set_event_flags(if std::mem::take(&mut self.restored) { RESTORED } else { 0 });
+        }
+        let realtime = clock_ns(ClockId::Realtime);
+        let monotonic = clock_ns(ClockId::Monotonic);
+        let tsc = vcpu::host_tsc().wrapping_add(self.tsc_offset);
+        let words = [
+            (offset_of!(HostWords, tsc), tsc),
+            (offset_of!(HostWords, realtime_ns), realtime),
+            (offset_of!(HostWords, monotonic_ns), monotonic),
+            (offset_of!(HostWords, event_bytes), event_bytes),
+        ];
+        for (offset, value) in words {
+            self.mailbox.set_host_word(offset, value);
+        }
+        self.mailbox.set_guest_word(offset_of!(GuestWords, answer_bytes), 0);
+    }
+
+    /// One entry into the guest; `None` if it shall go on.
+    fn enter(&mut self, deadline: Instant, log: &mut Vec<u8>) -> Result<Option<Stop>, Error> {
+        let call = match self.vcpu.run() {
+            Ok(VcpuExit::IoOut(hypercall::PORT, [call])) => *call,
+            Ok(VcpuExit::Shutdown) => {
+                return Ok(Some(Stop::Violation("triple fault".into())));
+            }
+            Ok(exit) => {
+                let what = format!("unexpected exit {exit:?}");
+                return Ok(Some(Stop::Violation(what)));
+            }
+            Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => {
+                // The deadline's signal, or one that means nothing; the caller looks at the clock.
+                return Ok((Instant::now() >= deadline).then_some(Stop::TimedOut));
+            }
+            Err(source) => return Err(Error::Kvm { doing: "running the guest", source }),
+        };
+        match call {
+            hypercall::NEXT => Ok(Some(self.next_or_violation()?)),
+            hypercall::NOP => Ok(None),
+            hypercall::LOG => {
+                self.drain_log(log);
+                Ok(None)
+            }
+            hypercall::SLEEP => {
+                self.sleep(deadline);
+                Ok(None)
+            }
+            hypercall::EXIT => Ok(Some(self.exited())),
+            hypercall::PANIC => Ok(Some(self.last_words()?)),
+            other => Ok(Some(Stop::Violation(format!("unknown hypercall {other}")))),
+        }
+    }
+
+    /// NEXT counts only from the kernel's own instruction: there, and nowhere else, all registers are in memory. And an
+    /// invocation may start only in a guest that has taken its seed.
+    fn next_or_violation(&mut self) -> Result<Stop, Error> {
+        let next_out = self.kernel()?.next_out;
+        let rip = self.vcpu.sync_regs().regs.rip;
+        // Some KVMs have moved past the two bytes of `out` when they report it, some do that at the next entry.
+        if rip != next_out && rip != next_out + 2 {
+            return Ok(Stop::Violation(format!("hypercall NEXT from {rip:#x}")));
+        }
+        if self.mailbox.guest_words().seeded_generation != self.mailbox.host_words().generation {
+            return Ok(Stop::Violation("the guest has not taken its new seed".into()));
+        }
+        Ok(Stop::Next)
+    }
+
+    fn sleep(&self, deadline: Instant) {
+        let now = clock_ns(ClockId::Monotonic);
+        let wanted = Duration::from_nanos(self.mailbox.guest_words().wake_ns.saturating_sub(now));
+        let left = deadline.saturating_duration_since(Instant::now());
+        std::thread::sleep(wanted.min(left));
+    }
+
+    fn exited(&self) -> Stop {
+        let words = self.mailbox.guest_words();
+        if words.memory_refused != 0 && words.exit_status >= KILLED {
+            return Stop::OutOfMemory;
+        }
+        match words.exit_status {
+            status @ 0..=255 => Stop::Exited { status: status as u8 },
+            status @ KILLED..=KILLED_LAST => Stop::Killed { signal: (status - KILLED) as u8, diagnosis: String::new() },
+            status => Stop::Violation(format!("impossible exit status {status}")),
+        }
+    }
+
+    fn last_words(&self) -> Result<Stop, Error> {
+        let words = self.mailbox.guest_words();
+        // Only the host can read CR2: at CPL 3 `mov rax, cr2` is not allowed.
+        let fault_address = self.vcpu.get_sregs().map_err(Error::kvm("reading the system registers"))?.cr2;
+        if words.memory_refused != 0 {
+            return Ok(Stop::OutOfMemory);
+        }
+        let signal = diagnosis::signal(words.last_words.vector);
+        Ok(Stop::Killed { signal, diagnosis: diagnosis::describe(&words.last_words, fault_address) })
+    }
+
+    fn drain_log(&self, log: &mut Vec<u8>) {
+        let mut lines = self.mailbox.take_log();
+        debug_assert!(lines.len() as u64 <= LOG_BYTES);
+        lines.truncate(LOG_MAX_BYTES.saturating_sub(log.len()));
+        log.append(&mut lines);
+    }
+}
+
+fn clock_ns(clock: ClockId) -> u64 {
+    let Timespec { tv_sec, tv_nsec } = rustix::time::clock_gettime(clock);
+    tv_sec as u64 * 1_000_000_000 + tv_nsec as u64
+}

@@ -1,0 +1,240 @@
+//! Page tables and descriptors of a guest, as bytes for its memory.
+//!
+//! They are final before the guest runs: a guest cannot change them (they are not mapped, or read-only), and a host with
+//! shadow paging would not notice a change by us. Accessed and dirty bits are set from the start so that no CPU writes to them, which
+//! would make pages of a snapshot diverge for nothing.
+
+use mayfly_abi::hypercall;
+use mayfly_abi::layout::{
+    self, DESCRIPTORS_END, EXCEPTION_STACK, GDT, IDT, IMAGES_MAX, KERNEL_DATA, KERNEL_DATA_END, KERNEL_STACK, KERNEL_TEXT,
+    KernelHeader, LARGE_PAGE_BYTES, LAST_STACK, MAILBOX, MAIN_STACK, MAIN_STACK_GUARD_BYTES, MEMORY_MAX_BYTES, PAGE_BYTES,
+    PAGE_TABLES, PAGE_TABLES_END, PROGRAM, TSS, VECTORS, selector,
+};
+
+const PRESENT: u64 = 1;
+const WRITE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
+const LARGE: u64 = 1 << 7;
+const READ_ONLY_PAGE: u64 = PRESENT | USER | ACCESSED | DIRTY;
+const TABLE: u64 = PRESENT | WRITE | USER | ACCESSED;
+
+const ENTRIES: usize = 512;
+const GIB: u64 = 1 << 30;
+
+const PML4: u64 = PAGE_TABLES;
+const PDPT: u64 = PML4 + PAGE_BYTES;
+/// Two page tables, for the first 4 MiB.
+const LOW_TABLES: u64 = PDPT + PAGE_BYTES;
+/// One directory per GiB of memory.
+const MEMORY_DIRECTORIES: u64 = LOW_TABLES + 2 * PAGE_BYTES;
+const MAILBOX_DIRECTORY: u64 = MEMORY_DIRECTORIES + MEMORY_MAX_BYTES.div_ceil(GIB) * PAGE_BYTES;
+/// One directory per image.
+const IMAGE_DIRECTORIES: u64 = MAILBOX_DIRECTORY + PAGE_BYTES;
+const TABLES_USED_END: u64 = IMAGE_DIRECTORIES + IMAGES_MAX as u64 * PAGE_BYTES;
+
+const _: () = assert!(TABLES_USED_END <= PAGE_TABLES_END);
+
+/// The guest's CR3.
+pub(crate) const CR3: u64 = PML4;
+
+/// The page tables of a guest with `memory_bytes` and images of these sizes, to be written at [`PAGE_TABLES`].
+pub(crate) fn page_tables(memory_bytes: u64, image_bytes: &[u64]) -> Vec<u8> {
+    let mut tables = Tables { words: vec![0; (TABLES_USED_END - PAGE_TABLES) as usize / 8] };
+    tables.set(PML4, 0, PDPT | TABLE);
+    tables.low(&[
+        (layout::GDT, DESCRIPTORS_END, READ_ONLY_PAGE),
+        (KERNEL_TEXT, KERNEL_DATA, READ_ONLY_PAGE),
+        (KERNEL_DATA, KERNEL_DATA_END, READ_ONLY_PAGE | WRITE),
+        (KERNEL_STACK.base, KERNEL_STACK.top(), READ_ONLY_PAGE | WRITE),
+        (EXCEPTION_STACK.base, EXCEPTION_STACK.top(), READ_ONLY_PAGE | WRITE),
+        (LAST_STACK.base, LAST_STACK.top(), READ_ONLY_PAGE | WRITE),
+    ]);
+    let guard = MAIN_STACK.base - MAIN_STACK_GUARD_BYTES..MAIN_STACK.base;
+    for address in (PROGRAM..memory_bytes).step_by(LARGE_PAGE_BYTES as usize) {
+        if !guard.contains(&address) {
+            tables.large(MEMORY_DIRECTORIES + address / GIB * PAGE_BYTES, address, WRITE);
+        }
+    }
+    for offset in (0..mayfly_abi::mailbox::BYTES).step_by(LARGE_PAGE_BYTES as usize) {
+        tables.large(MAILBOX_DIRECTORY, MAILBOX + offset, WRITE);
+    }
+    for (index, &bytes) in image_bytes.iter().enumerate() {
+        for offset in (0..bytes).step_by(LARGE_PAGE_BYTES as usize) {
+            tables.large(IMAGE_DIRECTORIES + index as u64 * PAGE_BYTES, layout::image_base(index) + offset, 0);
+        }
+    }
+    tables.words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+struct Tables {
+    words: Vec<u64>,
+}
+
+impl Tables {
+    fn set(&mut self, table: u64, index: usize, entry: u64) {
+        self.words[(table - PAGE_TABLES) as usize / 8 + index] = entry;
+    }
+
+    /// Maps the first 4 MiB in pages: of these ranges only, the rest faults.
+    fn low(&mut self, ranges: &[(u64, u64, u64)]) {
+        self.set(PDPT, 0, MEMORY_DIRECTORIES | TABLE);
+        for half in 0..2 {
+            self.set(MEMORY_DIRECTORIES, half, (LOW_TABLES + half as u64 * PAGE_BYTES) | TABLE);
+        }
+        for &(start, end, flags) in ranges {
+            for address in (start..end).step_by(PAGE_BYTES as usize) {
+                self.set(LOW_TABLES, (address / PAGE_BYTES) as usize, address | flags);
+            }
+        }
+    }
+
+    /// Maps a large page in `directory`.
+    fn large(&mut self, directory: u64, address: u64, write: u64) {
+        self.set(PDPT, (address / GIB) as usize % ENTRIES, directory | TABLE);
+        self.set(directory, (address / LARGE_PAGE_BYTES) as usize % ENTRIES, address | READ_ONLY_PAGE | write | LARGE);
+    }
+}
+
+/// Bytes of the GDT in use: null, four segments, the task state (two slots).
+pub(crate) const GDT_LIMIT: u16 = 7 * 8 - 1;
+/// Limit of the IDT.
+pub(crate) const IDT_LIMIT: u16 = VECTORS as u16 * 16 - 1;
+/// Bytes of the I/O bitmap: up to the port of the hypercalls, and the byte of ones that must follow.
+const IO_BITMAP_BYTES: usize = hypercall::PORT as usize / 8 + 2;
+/// Where it starts in the task state.
+const IO_BITMAP: u64 = 104;
+/// Limit of the task state.
+pub(crate) const TSS_LIMIT: u32 = IO_BITMAP as u32 + IO_BITMAP_BYTES as u32 - 1;
+
+/// The three descriptor pages, to be written at [`GDT`].
+pub(crate) fn descriptors(kernel: &KernelHeader) -> Vec<u8> {
+    let mut bytes = vec![0; (DESCRIPTORS_END - GDT) as usize];
+    // Accessed bits are set: the CPU would set them, and cannot, the page is read-only.
+    let segments: [(u16, u64); 4] = [
+        (selector::KERNEL_CODE, 0x00af_9b00_0000_ffff),
+        (selector::KERNEL_DATA, 0x00cf_9300_0000_ffff),
+        (selector::USER_DATA, 0x00cf_f300_0000_ffff),
+        (selector::USER_CODE, 0x00af_fb00_0000_ffff),
+    ];
+    let mut put = |address: u64, data: &[u8]| {
+        let at = (address - GDT) as usize;
+        bytes[at..at + data.len()].copy_from_slice(data);
+    };
+    for (selector, descriptor) in segments {
+        put(GDT + u64::from(selector & !7), &descriptor.to_le_bytes());
+    }
+    let base = TSS;
+    let task_state = u64::from(TSS_LIMIT) | (base & 0xff_ffff) << 16 | 0x8b << 40 | (base >> 24 & 0xff) << 56;
+    put(GDT + u64::from(selector::TASK_STATE), &task_state.to_le_bytes());
+    put(GDT + u64::from(selector::TASK_STATE) + 8, &(base >> 32).to_le_bytes());
+    // IST 1 and 2, at offsets 36 and 44.
+    put(TSS + 36, &EXCEPTION_STACK.top().to_le_bytes());
+    put(TSS + 44, &LAST_STACK.top().to_le_bytes());
+    let mut io_bitmap = [0xff; IO_BITMAP_BYTES];
+    io_bitmap[usize::from(hypercall::PORT / 8)] &= !(1 << (hypercall::PORT % 8));
+    put(TSS + 102, &(IO_BITMAP as u16).to_le_bytes());
+    put(TSS + IO_BITMAP, &io_bitmap);
+    for (vector, &handler) in kernel.vectors.iter().enumerate() {
+        put(IDT + vector as u64 * 16, &gate(handler, ist(vector)));
+    }
+    bytes
+}
+
+/// Which stack a vector uses: double fault, NMI and machine check may arrive while another exception is handled.
+fn ist(vector: usize) -> u8 {
+    if matches!(vector, 2 | 8 | 18) { 2 } else { 1 }
+}
+
+/// An interrupt gate of DPL 3 to the CPL-3 code segment.
+fn gate(handler: u64, ist: u8) -> [u8; 16] {
+    const PRESENT_DPL3_INTERRUPT: u64 = 0xee;
+    let low = handler & 0xffff
+        | u64::from(selector::USER_CODE) << 16
+        | u64::from(ist) << 32
+        | PRESENT_DPL3_INTERRUPT << 40
+        | (handler >> 16 & 0xffff) << 48;
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&low.to_le_bytes());
+    bytes[8..].copy_from_slice(&(handler >> 32).to_le_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Walks the tables as a CPU does; returns the flags that hold for the address.
+    fn walk(tables: &[u8], address: u64) -> Option<u64> {
+        let word = |table: u64, index: u64| {
+            let at = (table - PAGE_TABLES + index * 8) as usize;
+            u64::from_le_bytes(tables[at..at + 8].try_into().unwrap())
+        };
+        let mut table = PML4;
+        for shift in [39, 30, 21, 12] {
+            let entry = word(table, address >> shift & 511);
+            if entry & PRESENT == 0 {
+                return None;
+            }
+            if shift == 12 || entry & LARGE != 0 {
+                let size = 1 << shift;
+                assert_eq!(entry & !(size - 1) & 0xf_ffff_ffff_f000, address & !(size - 1), "not an identity mapping");
+                return Some(entry & 0xfff);
+            }
+            table = entry & 0xf_ffff_ffff_f000;
+        }
+        None
+    }
+
+    #[test]
+    fn a_guest_reaches_its_memory_and_nothing_else() {
+        let tables = page_tables(256 << 20, &[4 << 20, 2 << 20]);
+        let writable = |address| walk(&tables, address).map(|flags| flags & WRITE != 0);
+        let cases = [
+            (0, None),
+            (0xffff, None),
+            (PAGE_TABLES, None),
+            (GDT, Some(false)),
+            (IDT, Some(false)),
+            (KERNEL_TEXT, Some(false)),
+            (KERNEL_DATA - 1, Some(false)),
+            (KERNEL_DATA, Some(true)),
+            (KERNEL_STACK.base - 1, None),
+            (EXCEPTION_STACK.base - 1, None),
+            (LAST_STACK.base - 1, None),
+            (PROGRAM, Some(true)),
+            (MAIN_STACK.base - 1, None),
+            (MAIN_STACK.base - MAIN_STACK_GUARD_BYTES, None),
+            (MAIN_STACK.base, Some(true)),
+            ((256 << 20) - 1, Some(true)),
+            (256 << 20, None),
+            (MAILBOX, Some(true)),
+            (MAILBOX + mayfly_abi::mailbox::BYTES, None),
+            (layout::image_base(0), Some(false)),
+            (layout::image_base(0) + (4 << 20), None),
+            (layout::image_base(1) + (2 << 20) - 1, Some(false)),
+            (layout::image_base(2), None),
+        ];
+        for (address, expected) in cases {
+            assert_eq!(writable(address), expected, "{address:#x}");
+        }
+    }
+
+    #[test]
+    fn every_entry_has_its_accessed_bit() {
+        let tables = page_tables(MEMORY_MAX_BYTES, &[GIB; IMAGES_MAX]);
+        for entry in tables.chunks_exact(8).map(|entry| u64::from_le_bytes(entry.try_into().unwrap())) {
+            assert!(entry & PRESENT == 0 || entry & (ACCESSED | USER) == ACCESSED | USER, "{entry:#x}");
+        }
+    }
+
+    #[test]
+    fn gates_are_for_cpl_3_on_an_interrupt_stack() {
+        let gate = gate(0x1234_5678_9abc_def0, 1);
+        assert_eq!(gate[5], 0xee);
+        assert_eq!(gate[4], 1);
+        assert_eq!(u16::from_le_bytes([gate[2], gate[3]]), selector::USER_CODE);
+        assert_eq!([gate[0], gate[1], gate[6], gate[7]], [0xf0, 0xde, 0xbc, 0x9a]);
+    }
+}
