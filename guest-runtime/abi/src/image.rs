@@ -92,7 +92,7 @@ impl<'a> Image<'a> {
     /// The image in `bytes`; `None` if the header does not describe one of that length.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Option<Image<'a>> {
-        let word = |at: usize| bytes.get(at..at + 8).map(|word| le64(word));
+        let word = |at: usize| bytes.get(at..at + 8).map(le64);
         if bytes.get(..8)? != MAGIC || word(8)? as u32 != crate::VERSION {
             return None;
         }

@@ -1,6 +1,7 @@
 //! One virtual machine, and the process that it lives in.
 //!
 //! - [`machine`]: memory, vCPU, boot, bind, run, save, reset.
+//! - [`shell`]: the process around a machine, its zygote, and the server's handle on it.
 //! - [`snapshot`]: the file format.
 //! - [`mailbox`]: the pages shared with the guest.
 //! - [`dirty`]: which pages diverged.
@@ -13,9 +14,11 @@ pub mod dirty;
 mod diagnosis;
 mod error;
 mod kernel;
+pub mod host;
 pub mod machine;
 pub mod mailbox;
 mod ram;
+pub mod shell;
 pub mod snapshot;
 mod tables;
 mod vcpu;
@@ -23,4 +26,5 @@ mod vcpu;
 pub use error::Error;
 pub use machine::{Host, ImageFile, Machine, ResetStats, Stop, Usage};
 pub use mailbox::{Answer, BadAnswer, Mailbox};
+pub use shell::{Command, Event, Report, Shell, Stopped, Zygote, zygote_main};
 pub use snapshot::{Snapshot, SnapshotError};

@@ -148,6 +148,21 @@ impl Mailbox {
         log
     }
 
+    /// Puts log lines that the log area had no room for where the event was; for the server, once the guest has stopped.
+    /// Returns how many bytes.
+    pub(crate) fn put_long_log(&self, log: &[u8]) -> u64 {
+        let log = &log[..log.len().min(RECORD_MAX_BYTES)];
+        self.bytes(EVENT as usize, log.len()).copy_from(log);
+        log.len() as u64
+    }
+
+    /// The log lines that `put_long_log` left.
+    pub(crate) fn long_log(&self, bytes: u64) -> Vec<u8> {
+        let mut log = vec![0; bytes.min(RECORD_MAX_BYTES as u64) as usize];
+        self.bytes(EVENT as usize, log.len()).copy_to(&mut log);
+        log
+    }
+
     /// Says what a fresh guest shall start.
     ///
     /// # Errors

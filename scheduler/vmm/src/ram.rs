@@ -132,7 +132,7 @@ impl Ram {
     }
 
     fn check(&self, at: u64, bytes: u64) -> Result<(), Error> {
-        let aligned = at % PAGE_BYTES == 0 && bytes % PAGE_BYTES == 0;
+        let aligned = at.is_multiple_of(PAGE_BYTES) && bytes.is_multiple_of(PAGE_BYTES);
         match at.checked_add(bytes) {
             Some(end) if aligned && end <= self.bytes => Ok(()),
             _ => Err(Error::State("page range outside of the guest's memory")),

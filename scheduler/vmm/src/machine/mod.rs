@@ -60,7 +60,7 @@ impl ImageFile {
 
     pub(crate) fn from_file(file: File) -> Result<ImageFile, Error> {
         let bytes = file.metadata().map_err(Error::host("looking at an image"))?.len();
-        if bytes == 0 || bytes % LARGE_PAGE_BYTES != 0 || bytes > IMAGE_STRIDE_BYTES {
+        if bytes == 0 || !bytes.is_multiple_of(LARGE_PAGE_BYTES) || bytes > IMAGE_STRIDE_BYTES {
             return Err(Error::State("an image must be a multiple of 2 MiB long, and at most 1 GiB"));
         }
         Ok(ImageFile { file, bytes })
@@ -251,7 +251,6 @@ impl Machine {
         bytes
     }
 
-    pub fn debug(&self) { println!("{:x?} {:x?}", self.vcpu.get_regs(), self.vcpu.get_sregs()); }
 }
 
 impl Drop for Machine {

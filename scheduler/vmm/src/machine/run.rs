@@ -64,7 +64,7 @@ pub struct Usage {
 impl Machine {
     /// Lets the guest go on, with the event in its mailbox (`event_bytes` long; 0 if there is none), for at most `timeout`.
     ///
-    /// The log area is drained into `log` whenever the guest asks, and once at the end.
+    /// The log area is drained into `log` whenever the guest asks; what it wrote after that is still in the mailbox.
     ///
     /// # Errors
     /// If there is no guest that can run, or KVM fails. What a guest does is never an error here, but a [`Stop`].
@@ -93,7 +93,6 @@ impl Machine {
         if stop == Stop::Next {
             self.phase = Phase::Waiting;
         }
-        self.drain_log(log);
         let words = self.mailbox.guest_words();
         let usage = Usage {
             exits,

@@ -23,7 +23,7 @@ const USED_BYTES: usize = 200;
 /// What a snapshot says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// Identity of kernel, contract and CPU: [`crate::build_identity`].
+    /// Identity of kernel, contract and CPU: see [`crate::Host::build`].
     pub build: [u8; 16],
     /// Identity of this snapshot: a hash of its contents.
     pub identity: u64,
@@ -146,14 +146,14 @@ impl Header {
 
     fn check(&self, file_bytes: u64) -> Result<(), &'static str> {
         let memory_fits = (MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES).contains(&self.memory_bytes);
-        if !memory_fits || self.memory_bytes % PAGE_BYTES != 0 {
+        if !memory_fits || !self.memory_bytes.is_multiple_of(PAGE_BYTES) {
             return Err("impossible memory size");
         }
         if self.images as usize > IMAGES_MAX || self.runs > RUNS_MAX {
             return Err("impossible counts");
         }
         let table_end = PAGE_BYTES + self.runs * RUN_BYTES as u64;
-        if self.data_offset % PAGE_BYTES != 0 || self.data_offset < table_end || self.data_offset > file_bytes {
+        if !self.data_offset.is_multiple_of(PAGE_BYTES) || self.data_offset < table_end || self.data_offset > file_bytes {
             return Err("impossible offsets");
         }
         Ok(())

@@ -1,0 +1,124 @@
+//! The VM process: one machine, one thread, one socket.
+//!
+//! It does what the server says, one command at a time, and reports. It ends when the server hangs up, and is killed when its
+//! zygote ends. A failure of the host is reported and ends it.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use kvm_ioctls::Kvm;
+use rustix::net::RecvFlags;
+
+use super::protocol::{self, Message, WORDS, command, report};
+use super::sandbox;
+use crate::error::Error;
+use crate::machine::{Host, ImageFile, Machine, Stop, Usage};
+use crate::mailbox::Mailbox;
+use crate::snapshot::Snapshot;
+
+/// Runs the VM process to its end.
+pub(super) fn main(kvm: Kvm, socket: OwnedFd, mailbox: OwnedFd) {
+    let outcome = start(kvm, mailbox).and_then(|machine| {
+        say(&socket, report::READY, [0; WORDS], "")?;
+        serve(machine, &socket)
+    });
+    if let Err(error) = outcome {
+        // The server may be gone; then nobody is interested.
+        let _ = say(&socket, report::FAILED, [0; WORDS], &error.to_string());
+    }
+}
+
+fn start(kvm: Kvm, mailbox: OwnedFd) -> Result<Machine, Error> {
+    let host = Host::new(kvm)?;
+    let machine = Machine::new(&host, Mailbox::open(mailbox)?)?;
+    drop(host);
+    sandbox::enter()?;
+    Ok(machine)
+}
+
+fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
+    let mut log = Vec::new();
+    while let Some(message) = protocol::receive(socket.as_fd(), RecvFlags::empty()).map_err(Error::errno("listening"))? {
+        match message.tag {
+            command::BOOT | command::BIND => {
+                put_in(&mut machine, message)?;
+                say(socket, report::BOUND, [0; WORDS], "")?;
+            }
+            command::RUN => {
+                let [event_bytes, timeout_ns, ..] = message.words;
+                log.clear();
+                let (stop, usage) = machine.run(event_bytes, Duration::from_nanos(timeout_ns), &mut log)?;
+                let (mut words, text) = stopped(&stop, &usage);
+                words[LOG_WORD] = machine.mailbox().put_long_log(&log);
+                say(socket, report::STOPPED, words, text)?;
+            }
+            command::SAVE => {
+                let [file] = files(message)?;
+                let header = machine.save(&file)?;
+                say(socket, report::SAVED, [header.identity, header.runs, 0, 0, 0, 0, 0, 0], "")?;
+            }
+            command::RESET => {
+                let stats = machine.reset()?;
+                let words = [stats.copied_pages, stats.zeroed_pages, stats.dropped_pages, stats.duration_ns, 0, 0, 0, 0];
+                say(socket, report::RESET_DONE, words, "")?;
+            }
+            _ => return Err(Error::State("unknown command")),
+        }
+    }
+    Ok(())
+}
+
+/// Words: memory, room in `/tmp`, number of snapshots (0: boot); files: the snapshots, then the images.
+fn put_in(machine: &mut Machine, message: Message) -> Result<(), Error> {
+    let [memory_bytes, tmp_bytes, snapshots, ..] = message.words;
+    let mut files = message.files.into_iter().map(File::from);
+    let read = |file| {
+        Snapshot::read(file)
+            .map_err(Error::host("reading a snapshot"))?
+            .map_err(|_| Error::State("a snapshot has changed since the server checked it"))
+    };
+    let snapshots = files.by_ref().take(snapshots as usize).map(read).collect::<Result<Vec<_>, Error>>()?;
+    let images = files.map(ImageFile::from_file).collect::<Result<Vec<_>, Error>>()?;
+    let images: Vec<&ImageFile> = images.iter().collect();
+    match &snapshots[..] {
+        [] => machine.boot(&images, memory_bytes, tmp_bytes),
+        [base] => machine.bind(base, None, &images, memory_bytes, tmp_bytes),
+        [base, top] => machine.bind(base, Some(top), &images, memory_bytes, tmp_bytes),
+        _ => Err(Error::State("a stack has two snapshots")),
+    }
+}
+
+fn files<const N: usize>(message: Message) -> Result<[File; N], Error> {
+    let files: Vec<File> = message.files.into_iter().map(File::from).collect();
+    files.try_into().map_err(|_| Error::State("a command came with the wrong number of files"))
+}
+
+/// Word of a STOPPED report with the length of the log that did not fit the mailbox's log area.
+pub(super) const LOG_WORD: usize = 6;
+
+/// Kinds of stop as the first word of a report.
+pub(super) mod stop {
+    pub(crate) const NEXT: u64 = 0;
+    pub(crate) const EXITED: u64 = 1;
+    pub(crate) const KILLED: u64 = 2;
+    pub(crate) const TIMED_OUT: u64 = 3;
+    pub(crate) const OUT_OF_MEMORY: u64 = 4;
+    pub(crate) const VIOLATION: u64 = 5;
+}
+
+fn stopped<'a>(stop: &'a Stop, usage: &Usage) -> ([u64; WORDS], &'a str) {
+    let (kind, value, text) = match stop {
+        Stop::Next => (stop::NEXT, 0, ""),
+        Stop::Exited { status } => (stop::EXITED, u64::from(*status), ""),
+        Stop::Killed { signal, diagnosis } => (stop::KILLED, u64::from(*signal), diagnosis.as_str()),
+        Stop::TimedOut => (stop::TIMED_OUT, 0, ""),
+        Stop::OutOfMemory => (stop::OUT_OF_MEMORY, 0, ""),
+        Stop::Violation(what) => (stop::VIOLATION, 0, what.as_str()),
+    };
+    ([kind, value, usage.exits, usage.duration_ns, usage.system_calls, usage.memory_peak_bytes, 0, 0], text)
+}
+
+fn say(socket: &OwnedFd, tag: u64, words: [u64; WORDS], text: &str) -> Result<(), Error> {
+    protocol::send(socket.as_fd(), tag, words, text, &[]).map_err(Error::errno("reporting"))
+}

@@ -1,0 +1,80 @@
+//! What a VM process may still do once its machine exists: talk to its socket, run its vCPU, map what it is handed.
+//!
+//! Layers, each enough on its own against most of what a broken-out guest could try: no other files than those it needs, no
+//! privileges and no way to get any, an allow-list of system calls whose violation kills the process, limits.
+
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+use crate::error::Error;
+
+/// System calls of a VM process after its start. `ioctl` is what KVM and the page map are spoken to with; `mmap` and its like
+/// place snapshots; nothing opens a path, makes a socket, a process or a thread.
+const ALLOWED: &[libc::c_long] = &[
+    libc::SYS_ioctl,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_mprotect,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_close,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_lseek,
+    libc::SYS_read,
+    libc::SYS_pread64,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_pwrite64,
+    libc::SYS_fdatasync,
+    libc::SYS_fallocate,
+    libc::SYS_fcntl,
+    libc::SYS_futex,
+    libc::SYS_getrandom,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_restart_syscall,
+    libc::SYS_timer_settime,
+    libc::SYS_timer_delete,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_sched_yield,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_tgkill,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// Nobody.
+const UNPRIVILEGED_ID: u32 = 65_534;
+
+/// Gives up everything that is not needed any more.
+pub(super) fn enter() -> Result<(), Error> {
+    give_up_identity()?;
+    rustix::thread::set_no_new_privs(true).map_err(Error::errno("setting no_new_privs"))?;
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|_| Error::Unsupported("not an x86-64 host".into()))?;
+    let rules = ALLOWED.iter().map(|&call| (call, Vec::new())).collect();
+    let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, arch)
+        .and_then(BpfProgram::try_from)
+        .map_err(|error| Error::Unsupported(format!("the system call filter cannot be made: {error}")))?;
+    seccompiler::apply_filter(&filter)
+        .map_err(|error| Error::Unsupported(format!("the system call filter cannot be installed: {error}")))
+}
+
+/// A server that runs as root does not want its guests' processes to.
+fn give_up_identity() -> Result<(), Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let (gid, uid) = (rustix::fs::Gid::from_raw(UNPRIVILEGED_ID), rustix::fs::Uid::from_raw(UNPRIVILEGED_ID));
+    rustix::thread::set_thread_groups(&[]).map_err(Error::errno("dropping groups"))?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(Error::errno("dropping the group"))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(Error::errno("dropping the user"))
+}
