@@ -2,7 +2,8 @@
 
 fn main() {
     // Fixed addresses, no relocation, no unwinding: the kernel's own linker script places it.
-    let script = std::path::absolute("../../guest-runtime/kernel/kernel.ld").expect("the kernel is part of the source tree");
+    let script =
+        std::path::absolute("../../guest-runtime/kernel/kernel.ld").expect("the kernel is part of the source tree");
     let script_argument = format!("-Clink-arg=-Wl,-T,{}", script.display());
     let kernel = mayfly_guest_build::Guest {
         manifest_dir: "../../guest-runtime/kernel".into(),

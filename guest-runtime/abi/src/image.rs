@@ -119,7 +119,8 @@ impl<'a> Image<'a> {
         }
         let at = self.nodes_offset + index as usize * NODE_BYTES;
         let bytes = self.bytes.get(at..at + NODE_BYTES)?;
-        let (half, word) = (|at: usize| le64(&bytes[at & !7..(at & !7) + 8]) >> ((at & 7) * 8), |at: usize| le64(&bytes[at..at + 8]));
+        let (half, word) =
+            (|at: usize| le64(&bytes[at & !7..(at & !7) + 8]) >> ((at & 7) * 8), |at: usize| le64(&bytes[at..at + 8]));
         Some(Node {
             name_offset: half(0) as u32,
             name_bytes: half(4) as u32,

@@ -4,12 +4,12 @@
 //! 0x0000_0000  not mapped: null pointers fault                                          64 KiB
 //! 0x0001_0000  page tables               written by the host, not mapped for the guest 448 KiB
 //! 0x0008_0000  GDT, TSS, IDT             written by the host, read-only for the guest
-//! 0x0010_0000  kernel text, constants    read-only
-//! 0x0020_0000  kernel data, stacks       read-write, guard pages between the stacks      2 MiB
-//! 0x0040_0000  program, then brk upwards
+//! 0x0020_0000  program (static ones are linked at 2 or 4 MiB), then brk upwards
 //!      …       free
 //!      …       mmap, downwards
-//! 0x0760_0000  not mapped: guard of the main stack                                       2 MiB
+//! 0x0700_0000  kernel text, constants    read-only                                       1 MiB
+//! 0x0710_0000  kernel data, stacks       read-write, guard pages between the stacks      3 MiB
+//! 0x0740_0000  not mapped: guard of the main stack                                       4 MiB
 //! 0x0780_0000  main stack                                                                8 MiB
 //! 0x0800_0000  more memory for mmap, up to the size of the function
 //!
@@ -40,26 +40,29 @@ pub const IDT: u64 = 0x8_2000;
 pub const DESCRIPTORS_END: u64 = 0x8_3000;
 
 /// Where the kernel's read-only part is linked. The first bytes are a [`KernelHeader`].
-pub const KERNEL_TEXT: u64 = 0x10_0000;
+pub const KERNEL_TEXT: u64 = 0x700_0000;
 /// Where the kernel's writable part is linked, and the end of its read-only part.
-pub const KERNEL_DATA: u64 = 0x20_0000;
+pub const KERNEL_DATA: u64 = 0x710_0000;
 /// End of the kernel's data.
-pub const KERNEL_DATA_END: u64 = 0x3c_0000;
+pub const KERNEL_DATA_END: u64 = 0x72c_0000;
 
 /// Stack of the kernel's system calls; the page below it is not mapped.
-pub const KERNEL_STACK: Stack = Stack { base: 0x3d_0000, bytes: 0x1_0000 };
+pub const KERNEL_STACK: Stack = Stack { base: 0x72d_0000, bytes: 0x1_0000 };
 /// Stack on which every exception is delivered (IST 1); the page below it is not mapped.
-pub const EXCEPTION_STACK: Stack = Stack { base: 0x3e_8000, bytes: 0x8000 };
+pub const EXCEPTION_STACK: Stack = Stack { base: 0x72e_8000, bytes: 0x8000 };
 /// Stack for exceptions taken while one is being handled: double fault, NMI, machine check (IST 2).
-pub const LAST_STACK: Stack = Stack { base: 0x3f_8000, bytes: 0x8000 };
+pub const LAST_STACK: Stack = Stack { base: 0x72f_8000, bytes: 0x8000 };
+
+/// End of the kernel and its stacks.
+pub const KERNEL_END: u64 = 0x740_0000;
 
 /// Where programs may be loaded from.
-pub const PROGRAM: u64 = 0x40_0000;
+pub const PROGRAM: u64 = 0x20_0000;
 
 /// Stack of the program's first thread.
 pub const MAIN_STACK: Stack = Stack { base: 0x780_0000, bytes: 8 << 20 };
 /// Size of the region below the main stack that is never mapped.
-pub const MAIN_STACK_GUARD_BYTES: u64 = LARGE_PAGE_BYTES;
+pub const MAIN_STACK_GUARD_BYTES: u64 = 2 * LARGE_PAGE_BYTES;
 
 /// Smallest memory of a function. The runtime snapshot is taken with it.
 pub const MEMORY_MIN_BYTES: u64 = 128 << 20;
@@ -147,4 +150,5 @@ pub const KERNEL_MAGIC: u64 = u64::from_le_bytes(*b"MAYFLYK1");
 
 const _: () = assert!(core::mem::size_of::<KernelHeader>() == (6 + VECTORS) * 8);
 const _: () = assert!(MAIN_STACK.top() == MEMORY_MIN_BYTES);
-const _: () = assert!(LAST_STACK.top() == PROGRAM);
+const _: () = assert!(LAST_STACK.top() <= KERNEL_END);
+const _: () = assert!(KERNEL_END == MAIN_STACK.base - MAIN_STACK_GUARD_BYTES);

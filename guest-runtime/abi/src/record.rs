@@ -41,8 +41,7 @@ impl Header {
     #[must_use]
     pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
-        for (slot, word) in
-            bytes.chunks_exact_mut(4).zip([self.kind, self.flags, self.meta_bytes, self.payload_bytes])
+        for (slot, word) in bytes.chunks_exact_mut(4).zip([self.kind, self.flags, self.meta_bytes, self.payload_bytes])
         {
             slot.copy_from_slice(&word.to_le_bytes());
         }

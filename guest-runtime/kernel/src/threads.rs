@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 
 use crate::errno::Errno;
 use crate::frame::{Frame, register};
+use crate::syscall::call::Resume;
 
 /// Largest number of threads.
 pub const THREADS_MAX: usize = 1024;
@@ -65,8 +66,10 @@ pub struct Thread {
     pub waiting: Waiting,
     /// When waiting ends in any case, on the guest's monotonic clock.
     pub until_ns: Option<u64>,
-    /// Deadline of the system call that is being made again.
-    pub call_deadline_ns: Option<u64>,
+    /// What a call on files that is made again has to remember.
+    pub resume: Resume,
+    /// Whether its call would go on with the next event.
+    pub waits_for_event: bool,
     /// Signals that are blocked.
     pub signal_mask: u64,
 }
@@ -147,6 +150,12 @@ impl Threads {
     #[must_use]
     pub fn exists(&self, id: u32) -> bool {
         self.all.iter().any(|thread| thread.id == id)
+    }
+
+    /// Whether a thread waits for the next event.
+    #[must_use]
+    pub fn any_waits_for_event(&self) -> bool {
+        self.all.iter().any(|thread| thread.waits_for_event && matches!(thread.waiting, Waiting::Io { .. }))
     }
 
     /// Adds a thread that can run, and returns its number.
@@ -270,7 +279,8 @@ impl Thread {
             clear_on_exit: 0,
             waiting: Waiting::Nothing,
             until_ns: None,
-            call_deadline_ns: None,
+            resume: Resume::default(),
+            waits_for_event: false,
             signal_mask: 0,
         }
     }

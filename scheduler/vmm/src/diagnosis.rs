@@ -98,7 +98,10 @@ mod tests {
 
     #[test]
     fn faults_are_named_by_place() {
-        assert!(describe(&words(14), 8).starts_with("page fault of the program at 0x8 (null page), error code 0x6, rip 0x401000"));
+        assert!(
+            describe(&words(14), 8)
+                .starts_with("page fault of the program at 0x8 (null page), error code 0x6, rip 0x401000")
+        );
         assert!(describe(&words(14), MAIN_STACK.base - 8).contains("the stack is used up"));
         assert!(describe(&words(6), 0).starts_with("undefined instruction (vector 6)"));
     }

@@ -60,7 +60,8 @@ impl DirtyPages {
     /// If `/proc` is not there.
     pub fn open() -> Result<DirtyPages, Error> {
         let pagemap = File::open("/proc/self/pagemap").map_err(Error::host("opening /proc/self/pagemap"))?;
-        let mut pages = DirtyPages { pagemap, scan: true, regions: vec![Region::default(); REGIONS], found: Vec::new() };
+        let mut pages =
+            DirtyPages { pagemap, scan: true, regions: vec![Region::default(); REGIONS], found: Vec::new() };
         pages.scan = pages.scan_part(0, 0, PAGE_BYTES).is_ok();
         Ok(pages)
     }

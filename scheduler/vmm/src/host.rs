@@ -55,7 +55,12 @@ fn finding(subject: &'static str, state: State, found: impl Into<String>, cure: 
 fn processor() -> Finding {
     let subject = "processor";
     if cfg!(not(target_arch = "x86_64")) {
-        return finding(subject, State::Missing, std::env::consts::ARCH, "Guests are x86-64 programs: use an x86-64 machine.");
+        return finding(
+            subject,
+            State::Missing,
+            std::env::consts::ARCH,
+            "Guests are x86-64 programs: use an x86-64 machine.",
+        );
     }
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = |key: &str| {
@@ -110,7 +115,10 @@ fn kvm() -> Finding {
 fn kvm_kind() -> Finding {
     let subject = "kind of KVM";
     let modules = fs::read_to_string("/proc/modules").unwrap_or_default();
-    let has = |name: &str| modules.lines().any(|line| line.split(' ').next() == Some(name)) || fs::exists(format!("/sys/module/{name}")).unwrap_or(false);
+    let has = |name: &str| {
+        modules.lines().any(|line| line.split(' ').next() == Some(name))
+            || fs::exists(format!("/sys/module/{name}")).unwrap_or(false)
+    };
     if has("kvm_intel") {
         finding(subject, State::Good, "hardware (VMX)", "")
     } else if has("kvm_amd") {
@@ -156,7 +164,9 @@ fn open_files() -> Finding {
     let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
     let found = format!("{soft} (at most {hard})");
     if hard < FILES_WANTED {
-        let cure = format!("Each instance needs three: raise the hard limit to {FILES_WANTED} or more (ulimit -Hn, LimitNOFILE=).");
+        let cure = format!(
+            "Each instance needs three: raise the hard limit to {FILES_WANTED} or more (ulimit -Hn, LimitNOFILE=)."
+        );
         return finding("open files", State::Degraded, found, cure);
     }
     finding("open files", State::Good, found, "")

@@ -46,7 +46,8 @@ pub(crate) fn identity(cpuid: &CpuId, xcr0: u64) -> [u8; 16] {
     for entry in cpuid.as_slice() {
         // Leaf 0xd, sub-leaf 0 and 1 report the present size of the save area, which changes with CR4 and XCR0; others are stable.
         let volatile = entry.function == 0xd && entry.index < 2;
-        let words = [entry.function, entry.index, entry.eax, if volatile { 0 } else { entry.ebx }, entry.ecx, entry.edx];
+        let words =
+            [entry.function, entry.index, entry.eax, if volatile { 0 } else { entry.ebx }, entry.ecx, entry.edx];
         for word in words {
             hasher.update(&word.to_le_bytes());
         }

@@ -10,11 +10,11 @@
 //! Nothing here knows a function's name, JSON, HTTP or an async runtime. Whatever comes from a guest is copied once, checked,
 //! then used; a guest that does what ours never do is stopped and its machine thrown away.
 
-pub mod dirty;
 mod diagnosis;
+pub mod dirty;
 mod error;
-mod kernel;
 pub mod host;
+mod kernel;
 pub mod machine;
 pub mod mailbox;
 mod ram;

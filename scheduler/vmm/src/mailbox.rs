@@ -6,7 +6,8 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use mayfly_abi::mailbox::{
-    ANSWER, BYTES, Control, EVENT, GuestWords, HostWords, LOG, LOG_BYTES, RECORD_MAX_BYTES, START_STRINGS_BYTES, StartWords,
+    ANSWER, BYTES, Control, EVENT, GuestWords, HostWords, LOG, LOG_BYTES, RECORD_MAX_BYTES, START_STRINGS_BYTES,
+    StartWords,
 };
 use mayfly_abi::record::{HEADER_BYTES, Header};
 use rustix::fs::{FallocateFlags, MemfdFlags};
@@ -223,8 +224,13 @@ impl Mailbox {
         for (start, end) in areas {
             let kept = start + PAGE as u64;
             if kept < end && self.has_data(kept, end)? {
-                rustix::fs::fallocate(&self.file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, kept, end - kept)
-                    .map_err(Error::errno("clearing a mailbox"))?;
+                rustix::fs::fallocate(
+                    &self.file,
+                    FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+                    kept,
+                    end - kept,
+                )
+                .map_err(Error::errno("clearing a mailbox"))?;
             }
         }
         let zeros = [0; PAGE];
@@ -244,7 +250,9 @@ impl Mailbox {
     }
 
     fn bytes(&self, at: usize, bytes: usize) -> VolatileSlice<'_> {
-        self.region.get_slice(at, bytes).expect("callers stay inside of the mailbox: constants and lengths that were checked")
+        self.region
+            .get_slice(at, bytes)
+            .expect("callers stay inside of the mailbox: constants and lengths that were checked")
     }
 }
 
@@ -285,7 +293,13 @@ const ZERO_HOST_WORDS: HostWords = HostWords {
     event_bytes: 0,
     xcr0: 0,
     image_bytes: [0; mayfly_abi::layout::IMAGES_MAX],
-    start: StartWords { arguments: 0, environment: 0, strings_bytes: 0, reserved: 0, strings: [0; START_STRINGS_BYTES] },
+    start: StartWords {
+        arguments: 0,
+        environment: 0,
+        strings_bytes: 0,
+        reserved: 0,
+        strings: [0; START_STRINGS_BYTES],
+    },
 };
 
 #[cfg(test)]

@@ -24,7 +24,12 @@ impl Ram {
         #[expect(unsafe_code, reason = "mapping memory")]
         // SAFETY: the kernel chooses the address, so nothing that exists is replaced.
         let base = unsafe {
-            rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes as usize, protection, MapFlags::PRIVATE | MapFlags::NORESERVE)
+            rustix::mm::mmap_anonymous(
+                std::ptr::null_mut(),
+                bytes as usize,
+                protection,
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
         }
         .map_err(Error::errno("reserving the guest's memory"))?
         .cast::<u8>();
@@ -91,7 +96,9 @@ impl Ram {
         if self.check(at, bytes).is_ok() {
             #[expect(unsafe_code, reason = "advice on memory of ours")]
             // SAFETY: `check` holds the range inside this mapping; the call changes no contents.
-            let done = unsafe { rustix::mm::madvise(self.base.add(at as usize).cast(), bytes as usize, Advice::LinuxPopulateWrite) };
+            let done = unsafe {
+                rustix::mm::madvise(self.base.add(at as usize).cast(), bytes as usize, Advice::LinuxPopulateWrite)
+            };
             let _ = done;
         }
     }
@@ -113,7 +120,9 @@ impl Ram {
         self.check(at, bytes)?;
         #[expect(unsafe_code, reason = "writing to a raw mapping")]
         // SAFETY: `check` holds the range inside this mapping; no Rust reference into it exists.
-        unsafe { std::ptr::write_bytes(self.base.add(at as usize), 0, bytes as usize) };
+        unsafe {
+            std::ptr::write_bytes(self.base.add(at as usize), 0, bytes as usize)
+        };
         Ok(())
     }
 

@@ -6,9 +6,9 @@
 
 use mayfly_abi::hypercall;
 use mayfly_abi::layout::{
-    self, DESCRIPTORS_END, EXCEPTION_STACK, GDT, IDT, IMAGES_MAX, KERNEL_DATA, KERNEL_DATA_END, KERNEL_STACK, KERNEL_TEXT,
-    KernelHeader, LARGE_PAGE_BYTES, LAST_STACK, MAILBOX, MAIN_STACK, MAIN_STACK_GUARD_BYTES, MEMORY_MAX_BYTES, PAGE_BYTES,
-    PAGE_TABLES, PAGE_TABLES_END, PROGRAM, TSS, VECTORS, selector,
+    self, DESCRIPTORS_END, EXCEPTION_STACK, GDT, IDT, IMAGES_MAX, KERNEL_DATA, KERNEL_DATA_END, KERNEL_END,
+    KERNEL_STACK, KERNEL_TEXT, KernelHeader, LARGE_PAGE_BYTES, LAST_STACK, MAILBOX, MAIN_STACK, MEMORY_MAX_BYTES,
+    PAGE_BYTES, PAGE_TABLES, PAGE_TABLES_END, PROGRAM, TSS, VECTORS, selector,
 };
 
 const PRESENT: u64 = 1;
@@ -25,10 +25,13 @@ const GIB: u64 = 1 << 30;
 
 const PML4: u64 = PAGE_TABLES;
 const PDPT: u64 = PML4 + PAGE_BYTES;
-/// Two page tables, for the first 4 MiB.
-const LOW_TABLES: u64 = PDPT + PAGE_BYTES;
+/// Page table of the first 2 MiB, where the descriptors are.
+const LOW_TABLE: u64 = PDPT + PAGE_BYTES;
+/// Page tables of the kernel.
+const KERNEL_TABLES: u64 = LOW_TABLE + PAGE_BYTES;
+const KERNEL_TABLE_COUNT: u64 = (KERNEL_END - KERNEL_TEXT) / LARGE_PAGE_BYTES;
 /// One directory per GiB of memory.
-const MEMORY_DIRECTORIES: u64 = LOW_TABLES + 2 * PAGE_BYTES;
+const MEMORY_DIRECTORIES: u64 = KERNEL_TABLES + KERNEL_TABLE_COUNT * PAGE_BYTES;
 const MAILBOX_DIRECTORY: u64 = MEMORY_DIRECTORIES + MEMORY_MAX_BYTES.div_ceil(GIB) * PAGE_BYTES;
 /// One directory per image.
 const IMAGE_DIRECTORIES: u64 = MAILBOX_DIRECTORY + PAGE_BYTES;
@@ -43,17 +46,25 @@ pub(crate) const CR3: u64 = PML4;
 pub(crate) fn page_tables(memory_bytes: u64, image_bytes: &[u64]) -> Vec<u8> {
     let mut tables = Tables { words: vec![0; (TABLES_USED_END - PAGE_TABLES) as usize / 8] };
     tables.set(PML4, 0, PDPT | TABLE);
-    tables.low(&[
-        (layout::GDT, DESCRIPTORS_END, READ_ONLY_PAGE),
+    tables.set(PDPT, 0, MEMORY_DIRECTORIES | TABLE);
+    tables.set(MEMORY_DIRECTORIES, 0, LOW_TABLE | TABLE);
+    for index in 0..KERNEL_TABLE_COUNT {
+        let slot = (KERNEL_TEXT / LARGE_PAGE_BYTES + index) as usize;
+        tables.set(MEMORY_DIRECTORIES, slot, (KERNEL_TABLES + index * PAGE_BYTES) | TABLE);
+    }
+    tables.pages(LOW_TABLE, 0, layout::GDT, DESCRIPTORS_END, READ_ONLY_PAGE);
+    for (start, end, flags) in [
         (KERNEL_TEXT, KERNEL_DATA, READ_ONLY_PAGE),
         (KERNEL_DATA, KERNEL_DATA_END, READ_ONLY_PAGE | WRITE),
         (KERNEL_STACK.base, KERNEL_STACK.top(), READ_ONLY_PAGE | WRITE),
         (EXCEPTION_STACK.base, EXCEPTION_STACK.top(), READ_ONLY_PAGE | WRITE),
         (LAST_STACK.base, LAST_STACK.top(), READ_ONLY_PAGE | WRITE),
-    ]);
-    let guard = MAIN_STACK.base - MAIN_STACK_GUARD_BYTES..MAIN_STACK.base;
+    ] {
+        tables.pages(KERNEL_TABLES, KERNEL_TEXT, start, end, flags);
+    }
+    let without = KERNEL_TEXT..MAIN_STACK.base;
     for address in (PROGRAM..memory_bytes).step_by(LARGE_PAGE_BYTES as usize) {
-        if !guard.contains(&address) {
+        if !without.contains(&address) {
             tables.large(MEMORY_DIRECTORIES + address / GIB * PAGE_BYTES, address, WRITE);
         }
     }
@@ -77,16 +88,10 @@ impl Tables {
         self.words[(table - PAGE_TABLES) as usize / 8 + index] = entry;
     }
 
-    /// Maps the first 4 MiB in pages: of these ranges only, the rest faults.
-    fn low(&mut self, ranges: &[(u64, u64, u64)]) {
-        self.set(PDPT, 0, MEMORY_DIRECTORIES | TABLE);
-        for half in 0..2 {
-            self.set(MEMORY_DIRECTORIES, half, (LOW_TABLES + half as u64 * PAGE_BYTES) | TABLE);
-        }
-        for &(start, end, flags) in ranges {
-            for address in (start..end).step_by(PAGE_BYTES as usize) {
-                self.set(LOW_TABLES, (address / PAGE_BYTES) as usize, address | flags);
-            }
+    /// Maps a range in small pages, in consecutive page tables whose first entry is for `base`.
+    fn pages(&mut self, table: u64, base: u64, start: u64, end: u64, flags: u64) {
+        for address in (start..end).step_by(PAGE_BYTES as usize) {
+            self.set(table, ((address - base) / PAGE_BYTES) as usize, address | flags);
         }
     }
 
@@ -205,7 +210,9 @@ mod tests {
             (LAST_STACK.base - 1, None),
             (PROGRAM, Some(true)),
             (MAIN_STACK.base - 1, None),
-            (MAIN_STACK.base - MAIN_STACK_GUARD_BYTES, None),
+            (KERNEL_END, None),
+            (KERNEL_TEXT - 1, Some(true)),
+            (0x1f_ffff, None),
             (MAIN_STACK.base, Some(true)),
             ((256 << 20) - 1, Some(true)),
             (256 << 20, None),

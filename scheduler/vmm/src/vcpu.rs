@@ -25,8 +25,9 @@ const XCR0_ALWAYS: u64 = 0x3;
 /// The CPU that guests see: what KVM offers, less what a CPL-3 guest could use to keep state that is not in memory or in
 /// the save area (protection keys, AMX tiles, shadow stacks) or has no use for.
 pub(crate) fn cpuid(kvm: &Kvm) -> Result<(CpuId, u64), Error> {
-    let mut cpuid =
-        kvm.get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES).map_err(Error::kvm("reading the supported CPUID"))?;
+    let mut cpuid = kvm
+        .get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES)
+        .map_err(Error::kvm("reading the supported CPUID"))?;
     let mut xcr0 = XCR0_ALWAYS;
     for entry in cpuid.as_mut_slice() {
         match (entry.function, entry.index) {
@@ -122,11 +123,15 @@ pub(crate) fn host_tsc() -> u64 {
 }
 
 fn set_msrs(vcpu: &VcpuFd, values: &[(u32, u64)]) -> Result<(), Error> {
-    let entries: Vec<_> = values.iter().map(|&(index, data)| kvm_msr_entry { index, data, ..Default::default() }).collect();
+    let entries: Vec<_> =
+        values.iter().map(|&(index, data)| kvm_msr_entry { index, data, ..Default::default() }).collect();
     let msrs = Msrs::from_entries(&entries).map_err(|_| Error::State("too many MSRs"))?;
     let set = vcpu.set_msrs(&msrs).map_err(Error::kvm("setting the MSRs"))?;
     if set != entries.len() {
-        return Err(Error::Unsupported(format!("KVM accepts only {set} of the {} MSRs that the guest needs", entries.len())));
+        return Err(Error::Unsupported(format!(
+            "KVM accepts only {set} of the {} MSRs that the guest needs",
+            entries.len()
+        )));
     }
     Ok(())
 }

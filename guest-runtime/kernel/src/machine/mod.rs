@@ -1,5 +1,6 @@
 //! Everything that only a guest's CPU can do. The one part of the kernel with `unsafe`.
 
+pub(crate) mod device;
 pub(crate) mod entry;
 pub(crate) mod heap;
 pub(crate) mod hypercall;
@@ -9,7 +10,7 @@ mod memory_functions;
 use core::arch::asm;
 use core::arch::x86_64::_rdtsc;
 
-use mayfly_abi::layout::{self, IMAGES, MAIN_STACK, MAIN_STACK_GUARD_BYTES};
+use mayfly_abi::layout::{self, IMAGES, MAIN_STACK};
 use mayfly_kernel::errno::Errno;
 use mayfly_kernel::memory::Span;
 use mayfly_kernel::system::Machine;
@@ -41,7 +42,7 @@ impl Hardware {
 
     fn writable(&self, address: u64, bytes: u64) -> bool {
         let Some(end) = address.checked_add(bytes) else { return false };
-        let low = address >= layout::PROGRAM && end <= MAIN_STACK.base - MAIN_STACK_GUARD_BYTES;
+        let low = address >= layout::PROGRAM && end <= layout::KERNEL_TEXT;
         low || (address >= MAIN_STACK.base && end <= self.memory_bytes)
     }
 }

@@ -8,7 +8,7 @@ mod free;
 
 use alloc::collections::BTreeMap;
 
-use mayfly_abi::layout::{LARGE_PAGE_BYTES, MAIN_STACK, MAIN_STACK_GUARD_BYTES, MEMORY_MIN_BYTES, PAGE_BYTES};
+use mayfly_abi::layout::{KERNEL_TEXT, LARGE_PAGE_BYTES, MAIN_STACK, MEMORY_MIN_BYTES, PAGE_BYTES, PROGRAM};
 
 use crate::errno::Errno;
 pub use free::{FreeList, Span};
@@ -61,7 +61,7 @@ impl AddressSpace {
     pub fn new(program_end: u64, memory_bytes: u64) -> AddressSpace {
         let brk_start = round_up(program_end);
         let mut free = FreeList::default();
-        free.insert(Span { start: brk_start, end: MAIN_STACK.base - MAIN_STACK_GUARD_BYTES }, false);
+        free.insert(Span { start: brk_start, end: KERNEL_TEXT }, false);
         let mut space = AddressSpace {
             mappings: BTreeMap::new(),
             free,
@@ -220,8 +220,7 @@ impl AddressSpace {
     #[must_use]
     pub fn is_accessible(&self, start: u64, bytes: u64) -> bool {
         let Some(end) = start.checked_add(bytes) else { return false };
-        let below_guard = start >= mayfly_abi::layout::KERNEL_DATA && end <= MAIN_STACK.base - MAIN_STACK_GUARD_BYTES;
-        below_guard || (start >= MAIN_STACK.base && end <= self.memory_bytes)
+        (start >= PROGRAM && end <= KERNEL_TEXT) || (start >= MAIN_STACK.base && end <= self.memory_bytes)
     }
 
     /// Mapped ranges in order of address.

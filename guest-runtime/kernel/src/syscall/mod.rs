@@ -1,7 +1,24 @@
 //! System calls, one file per family.
 
+mod attributes;
+pub mod call;
+mod control;
+mod copy;
+pub mod dispatch;
+mod epoll;
+mod layout;
+mod list;
 pub mod memory;
+mod names;
+pub mod number;
+mod open;
+mod pipe;
+mod poll;
 pub mod process;
+mod segments;
 pub mod signal;
+mod socket;
+mod status;
 pub mod thread;
 pub mod time;
+mod transfer;

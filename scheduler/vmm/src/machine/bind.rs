@@ -197,7 +197,9 @@ impl Machine {
             && top.images as usize == self.images.len()
             && top.image_bytes == self.image_bytes();
         if top.build != self.build || top.base != base.header().identity || !same_guest {
-            return Err(Error::State("the function snapshot does not belong to this runtime snapshot, size and images"));
+            return Err(Error::State(
+                "the function snapshot does not belong to this runtime snapshot, size and images",
+            ));
         }
         Ok(())
     }

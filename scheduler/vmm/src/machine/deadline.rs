@@ -49,7 +49,8 @@ impl Deadline {
     /// Kicks the vCPU out after `timeout`; a timer that was set before is replaced.
     pub(super) fn arm(&mut self, timeout: Duration) -> Result<(), Error> {
         let timeout = timeout.max(Duration::from_nanos(1));
-        let value = libc::timespec { tv_sec: timeout.as_secs() as libc::time_t, tv_nsec: timeout.subsec_nanos().into() };
+        let value =
+            libc::timespec { tv_sec: timeout.as_secs() as libc::time_t, tv_nsec: timeout.subsec_nanos().into() };
         let setting = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         #[expect(unsafe_code, reason = "a per-thread timer has no safe wrapper; the flag is in KVM's shared page")]
         // SAFETY: the timer is ours; the flag lives in the page that `VcpuFd` maps, which outlives this value in `Machine`.

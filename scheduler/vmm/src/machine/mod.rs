@@ -20,7 +20,7 @@ use std::os::fd::AsFd;
 
 use kvm_bindings::{CpuId, KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::{Cap, Kvm, SyncReg, VcpuFd, VmFd};
-use mayfly_abi::layout::{IMAGES_MAX, IMAGE_STRIDE_BYTES, KernelHeader, LARGE_PAGE_BYTES, MAILBOX, image_base};
+use mayfly_abi::layout::{IMAGE_STRIDE_BYTES, IMAGES_MAX, KernelHeader, LARGE_PAGE_BYTES, MAILBOX, image_base};
 use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::dirty::DirtyPages;
@@ -94,7 +94,9 @@ impl Host {
     /// If KVM is missing something.
     pub fn new(kvm: Kvm) -> Result<Host, Error> {
         if !kvm.check_extension(Cap::SyncRegs) {
-            return Err(Error::Unsupported("this host's KVM has no KVM_CAP_SYNC_REGS: Linux 4.17 or later is needed".into()));
+            return Err(Error::Unsupported(
+                "this host's KVM has no KVM_CAP_SYNC_REGS: Linux 4.17 or later is needed".into(),
+            ));
         }
         let (cpuid, xcr0) = vcpu::cpuid(&kvm)?;
         let build = kernel::identity(&cpuid, xcr0);
@@ -211,8 +213,13 @@ impl Machine {
     }
 
     fn slot(&self, slot: u32, guest: u64, bytes: u64, host: u64, flags: u32) -> Result<(), Error> {
-        let region =
-            kvm_userspace_memory_region { slot, flags, guest_phys_addr: guest, memory_size: bytes, userspace_addr: host };
+        let region = kvm_userspace_memory_region {
+            slot,
+            flags,
+            guest_phys_addr: guest,
+            memory_size: bytes,
+            userspace_addr: host,
+        };
         #[expect(unsafe_code, reason = "giving memory to a guest")]
         // SAFETY: `host` is a mapping of that length, owned by this machine and unmapped only after the VM is closed.
         unsafe { self.vm.set_user_memory_region(region) }.map_err(Error::kvm("giving memory to the guest"))
@@ -250,7 +257,6 @@ impl Machine {
         }
         bytes
     }
-
 }
 
 impl Drop for Machine {

@@ -39,7 +39,9 @@ fn start(kvm: Kvm, mailbox: OwnedFd) -> Result<Machine, Error> {
 
 fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
     let mut log = Vec::new();
-    while let Some(message) = protocol::receive(socket.as_fd(), RecvFlags::empty()).map_err(Error::errno("listening"))? {
+    while let Some(message) =
+        protocol::receive(socket.as_fd(), RecvFlags::empty()).map_err(Error::errno("listening"))?
+    {
         match message.tag {
             command::BOOT | command::BIND => {
                 put_in(&mut machine, message)?;
@@ -60,7 +62,8 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
             }
             command::RESET => {
                 let stats = machine.reset()?;
-                let words = [stats.copied_pages, stats.zeroed_pages, stats.dropped_pages, stats.duration_ns, 0, 0, 0, 0];
+                let words =
+                    [stats.copied_pages, stats.zeroed_pages, stats.dropped_pages, stats.duration_ns, 0, 0, 0, 0];
                 say(socket, report::RESET_DONE, words, "")?;
             }
             _ => return Err(Error::State("unknown command")),

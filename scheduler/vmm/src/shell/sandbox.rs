@@ -59,7 +59,8 @@ const UNPRIVILEGED_ID: u32 = 65_534;
 pub(super) fn enter() -> Result<(), Error> {
     give_up_identity()?;
     rustix::thread::set_no_new_privs(true).map_err(Error::errno("setting no_new_privs"))?;
-    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|_| Error::Unsupported("not an x86-64 host".into()))?;
+    let arch =
+        TargetArch::try_from(std::env::consts::ARCH).map_err(|_| Error::Unsupported("not an x86-64 host".into()))?;
     let rules = ALLOWED.iter().map(|&call| (call, Vec::new())).collect();
     let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, arch)
         .and_then(BpfProgram::try_from)

@@ -47,10 +47,12 @@ impl Zygote {
     pub fn spawn(&self) -> Result<Shell, Error> {
         let mailbox = Mailbox::new()?;
         let (ours, theirs) = socket_pair()?;
-        let socket = self.socket.lock().map_err(|_| Error::Gone("another thread failed while it spoke to the zygote".into()))?;
+        let socket =
+            self.socket.lock().map_err(|_| Error::Gone("another thread failed while it spoke to the zygote".into()))?;
         protocol::send(socket.as_fd(), command::SPAWN, [0; WORDS], "", &[theirs.as_fd(), mailbox.file()])
             .map_err(Error::errno("asking the zygote"))?;
-        let answer = protocol::receive(socket.as_fd(), RecvFlags::empty()).map_err(Error::errno("hearing from the zygote"))?;
+        let answer =
+            protocol::receive(socket.as_fd(), RecvFlags::empty()).map_err(Error::errno("hearing from the zygote"))?;
         let Some(mut message) = answer else { return Err(Error::Gone("the zygote has ended".into())) };
         let pidfd = message.files.pop();
         match (message.tag, pidfd) {
@@ -91,7 +93,9 @@ fn serve() -> Result<(), Error> {
     let kvm = Kvm::new().map_err(Error::kvm("opening /dev/kvm"))?;
     let socket = take_standard_input()?;
     ignore_children();
-    while let Some(message) = protocol::receive(socket.as_fd(), RecvFlags::empty()).map_err(Error::errno("listening"))? {
+    while let Some(message) =
+        protocol::receive(socket.as_fd(), RecvFlags::empty()).map_err(Error::errno("listening"))?
+    {
         let Ok([shell, mailbox]) = <[OwnedFd; 2]>::try_from(message.files) else { continue };
         let parent = rustix::process::getpid();
         #[expect(unsafe_code, reason = "fork")]
@@ -122,7 +126,13 @@ fn announce(socket: &OwnedFd, pid: i32) -> Result<(), Error> {
         }
         _ => {
             let problem = std::io::Error::last_os_error().to_string();
-            protocol::send(socket.as_fd(), report::FAILED, [0; WORDS], &format!("the zygote cannot fork: {problem}"), &[])
+            protocol::send(
+                socket.as_fd(),
+                report::FAILED,
+                [0; WORDS],
+                &format!("the zygote cannot fork: {problem}"),
+                &[],
+            )
         }
     };
     said.map_err(Error::errno("answering the server"))

@@ -153,7 +153,8 @@ impl Header {
             return Err("impossible counts");
         }
         let table_end = PAGE_BYTES + self.runs * RUN_BYTES as u64;
-        if !self.data_offset.is_multiple_of(PAGE_BYTES) || self.data_offset < table_end || self.data_offset > file_bytes {
+        if !self.data_offset.is_multiple_of(PAGE_BYTES) || self.data_offset < table_end || self.data_offset > file_bytes
+        {
             return Err("impossible offsets");
         }
         Ok(())
@@ -229,7 +230,10 @@ mod tests {
         let page = header().to_page();
         assert_eq!(&page[..16], b"MAYFLYS1\x01\0\0\0\x01\0\0\0");
         assert_eq!(page[16..32], [3; 16]);
-        assert_eq!([page[32], page[40], page[64 + 2], page[128], page[136], page[145], page[152]], [5, 7, 0x20, 2, 1, 0x20, 9]);
+        assert_eq!(
+            [page[32], page[40], page[64 + 2], page[128], page[136], page[145], page[152]],
+            [5, 7, 0x20, 2, 1, 0x20, 9]
+        );
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub(crate) struct Contents {
 
 /// Writes the pages of `ram` to `file` and waits until they are on disk.
 pub(crate) fn save(file: &File, ram: &Ram, contents: &Contents) -> Result<Header, Error> {
-    let data_offset = (PAGE_BYTES + (contents.pages.len() * super::format::RUN_BYTES) as u64).next_multiple_of(PAGE_BYTES);
+    let data_offset =
+        (PAGE_BYTES + (contents.pages.len() * super::format::RUN_BYTES) as u64).next_multiple_of(PAGE_BYTES);
     let mut runs = Vec::with_capacity(contents.pages.len());
     let mut file_offset = data_offset;
     for &(first_page, pages) in &contents.pages {

@@ -1,0 +1,35 @@
+//! Every bound of the file layer, in one place.
+
+/// Longest path that a call may hand over, its terminating zero included (`PATH_MAX`).
+pub(crate) const PATH_BYTES_MAX: u64 = 4096;
+/// Longest name of one file (`NAME_MAX`).
+pub(crate) const NAME_BYTES_MAX: usize = 255;
+/// Symbolic links followed in one resolution; Linux has the same number.
+pub(crate) const LINKS_FOLLOWED_MAX: usize = 40;
+/// Deepest directory for which a path is put together (`/proc/self/fd/N`, `getcwd`).
+pub(crate) const PATH_DEPTH_MAX: usize = 2048;
+
+/// Open file descriptors (`RLIMIT_NOFILE`).
+pub const DESCRIPTORS_MAX: usize = 1024;
+/// Longest list of a vectored read or write (`UIO_MAXIOV`).
+pub(crate) const SEGMENTS_MAX: u64 = 1024;
+/// Most bytes that one read or write transfers; what Linux calls `MAX_RW_COUNT`.
+pub(crate) const TRANSFER_BYTES_MAX: u64 = 0x7fff_f000;
+
+/// Room in a pipe.
+pub(crate) const PIPE_BYTES: usize = 64 << 10;
+/// A write up to this length into a pipe is never split (`PIPE_BUF`).
+pub(crate) const PIPE_ATOMIC_BYTES: usize = 4096;
+/// Descriptors watched by one epoll descriptor.
+pub(crate) const INTERESTS_MAX: usize = 4 * DESCRIPTORS_MAX;
+
+/// Page of a file in `/tmp`.
+pub(crate) const PAGE_BYTES: usize = 4096;
+/// Largest offset in a file in `/tmp`. Holes cost nothing, so this is far beyond any limit on memory.
+pub(crate) const FILE_BYTES_MAX: u64 = 1 << 43;
+/// What a file, directory or link in `/tmp` counts for, besides its content: it bounds their number.
+pub(crate) const NODE_BYTES: u64 = 256;
+/// What a name in `/tmp` counts for, besides its length.
+pub(crate) const NAME_BYTES: u64 = 64;
+/// Hard links to one file in `/tmp`.
+pub(crate) const HARD_LINKS_MAX: u32 = 32_000;

@@ -1,0 +1,130 @@
+//! Descriptors themselves: duplicating, flags, `ioctl`.
+
+use super::call::{Answer, Call, DONE, Reply, load, store};
+use super::layout::LOCK_BYTES;
+use crate::errno::Errno;
+use crate::files::description::{Object, flag};
+use crate::files::limits::{DESCRIPTORS_MAX, PIPE_BYTES};
+
+/// `dup(fd)`.
+pub(crate) fn dup(call: &mut Call<'_>) -> Answer {
+    duplicate(call, 0, false)
+}
+
+/// `dup2(fd, number)`.
+pub(crate) fn dup2(call: &mut Call<'_>) -> Answer {
+    let (fd, number) = (call.word(0), call.word(1));
+    if fd == number {
+        call.files.description(u64::from(fd))?;
+        return Ok(Reply::Value(u64::from(fd)));
+    }
+    call.files.duplicate(u64::from(fd), number, false).map(|fd| Reply::Value(u64::from(fd)))
+}
+
+/// `dup3(fd, number, flags)`.
+pub(crate) fn dup3(call: &mut Call<'_>) -> Answer {
+    let (fd, number, flags) = (call.word(0), call.word(1), call.word(2));
+    if fd == number || flags & !flag::CLOSE_ON_EXEC != 0 {
+        return Err(Errno::INVAL);
+    }
+    let fd = call.files.duplicate(u64::from(fd), number, flags != 0)?;
+    Ok(Reply::Value(u64::from(fd)))
+}
+
+/// `fcntl(fd, command, argument)`.
+pub(crate) fn fcntl(call: &mut Call<'_>) -> Answer {
+    const DUPLICATE: u32 = 0;
+    const GET_DESCRIPTOR_FLAGS: u32 = 1;
+    const SET_DESCRIPTOR_FLAGS: u32 = 2;
+    const GET_STATUS_FLAGS: u32 = 3;
+    const SET_STATUS_FLAGS: u32 = 4;
+    const GET_LOCK: u32 = 5;
+    const SET_LOCK: u32 = 6;
+    const SET_LOCK_WAIT: u32 = 7;
+    const SET_OWNER: u32 = 8;
+    const GET_OWNER: u32 = 9;
+    const GET_OPEN_LOCK: u32 = 36;
+    const SET_OPEN_LOCK: u32 = 37;
+    const SET_OPEN_LOCK_WAIT: u32 = 38;
+    const DUPLICATE_CLOSE_ON_EXEC: u32 = 1030;
+    const SET_PIPE_BYTES: u32 = 1031;
+    const GET_PIPE_BYTES: u32 = 1032;
+    let (fd, command, argument) = (call.arguments[0], call.word(1), call.arguments[2]);
+    match command {
+        DUPLICATE | DUPLICATE_CLOSE_ON_EXEC => {
+            if argument >= DESCRIPTORS_MAX as u64 {
+                return Err(Errno::INVAL);
+            }
+            duplicate(call, argument as u32, command == DUPLICATE_CLOSE_ON_EXEC)
+        }
+        GET_DESCRIPTOR_FLAGS => Ok(Reply::Value(u64::from(call.files.closes_on_exec(fd)?))),
+        SET_DESCRIPTOR_FLAGS => {
+            call.files.set_closes_on_exec(fd, argument & 1 != 0)?;
+            DONE
+        }
+        GET_STATUS_FLAGS => Ok(Reply::Value(u64::from(call.files.description(fd)?.flags | flag::LARGE))),
+        SET_STATUS_FLAGS => {
+            let description = call.files.description_mut(fd)?;
+            description.flags = description.flags & !flag::SETTABLE | argument as u32 & flag::SETTABLE;
+            DONE
+        }
+        GET_LOCK | GET_OPEN_LOCK => no_lock(call, argument),
+        // One process: whoever holds a lock is the one who asks.
+        SET_LOCK | SET_LOCK_WAIT | SET_OPEN_LOCK | SET_OPEN_LOCK_WAIT | SET_OWNER | GET_OWNER => {
+            call.files.description(fd)?;
+            DONE
+        }
+        SET_PIPE_BYTES | GET_PIPE_BYTES => match call.files.description(fd)?.object {
+            Object::Pipe { .. } => Ok(Reply::Value(PIPE_BYTES as u64)),
+            _ => Err(Errno::BADF),
+        },
+        _ => {
+            call.files.description(fd)?;
+            Err(Errno::INVAL)
+        }
+    }
+}
+
+/// `ioctl(fd, request, argument)`. Nothing is a terminal.
+pub(crate) fn ioctl(call: &mut Call<'_>) -> Answer {
+    const SET_NONBLOCKING: u32 = 0x5421;
+    const CLEAR_CLOSE_ON_EXEC: u32 = 0x5450;
+    const SET_CLOSE_ON_EXEC: u32 = 0x5451;
+    const BYTES_READABLE: u32 = 0x541b;
+    let (fd, request, argument) = (call.arguments[0], call.word(1), call.arguments[2]);
+    call.files.description(fd)?;
+    match request {
+        SET_NONBLOCKING => {
+            let on = u32::from_le_bytes(load(call.memory, argument)?) != 0;
+            let flags = &mut call.files.description_mut(fd)?.flags;
+            *flags = *flags & !flag::NONBLOCKING | if on { flag::NONBLOCKING } else { 0 };
+        }
+        SET_CLOSE_ON_EXEC | CLEAR_CLOSE_ON_EXEC => {
+            call.files.set_closes_on_exec(fd, request == SET_CLOSE_ON_EXEC)?;
+        }
+        BYTES_READABLE => {
+            let bytes = call.files.waiting_bytes(fd)?.ok_or(Errno::NOTTY)?;
+            let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+            store(call.memory, argument, &bytes.to_le_bytes())?;
+        }
+        _ => return Err(Errno::NOTTY),
+    }
+    DONE
+}
+
+fn duplicate(call: &mut Call<'_>, from: u32, closes_on_exec: bool) -> Answer {
+    let fd = call.arguments[0];
+    call.files.description(fd)?;
+    let number = call.files.lowest_free(from)?;
+    let fd = call.files.duplicate(fd, number, closes_on_exec)?;
+    Ok(Reply::Value(u64::from(fd)))
+}
+
+/// `F_GETLK`: nobody holds a lock (`F_UNLCK` in `l_type`).
+fn no_lock(call: &mut Call<'_>, address: u64) -> Answer {
+    const UNLOCKED: [u8; 2] = [2, 0];
+    call.files.description(call.arguments[0])?;
+    let _: [u8; LOCK_BYTES] = load(call.memory, address)?;
+    store(call.memory, address, &UNLOCKED)?;
+    DONE
+}
