@@ -24,7 +24,7 @@ mod tables;
 mod vcpu;
 
 pub use error::Error;
-pub use machine::{Host, ImageFile, Machine, ResetStats, Stop, Usage};
+pub use machine::{Host, ImageFile, Machine, ResetStats, Stop, Usage, WorkingSet};
 pub use mailbox::{Answer, BadAnswer, Mailbox};
 pub use shell::{Command, Event, Report, Shell, Stopped, Zygote, zygote_main};
 pub use snapshot::{Snapshot, SnapshotError};

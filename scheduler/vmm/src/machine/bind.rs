@@ -6,7 +6,7 @@ use mayfly_abi::layout::{GDT, LARGE_PAGE_BYTES, MEMORY_MAX_BYTES, MEMORY_MIN_BYT
 use mayfly_abi::mailbox::HostWords;
 use rustix::mm::{MapFlags, ProtFlags};
 
-use super::{ImageFile, Machine, Phase, SLOT_MEMORY};
+use super::{ImageFile, Machine, Phase, SLOT_MEMORY, WorkingSet};
 use crate::error::Error;
 use crate::ram::Ram;
 use crate::snapshot::{Contents, Header, Run, Snapshot, save};
@@ -59,6 +59,7 @@ impl Machine {
         images: &[&ImageFile],
         memory_bytes: u64,
         tmp_bytes: u64,
+        prefetch: Option<&WorkingSet>,
     ) -> Result<(), Error> {
         self.take_memory(memory_bytes, tmp_bytes)?;
         self.map_images(images)?;
@@ -74,6 +75,9 @@ impl Machine {
         let top_source = top.map(|top| self.map_source(top)).transpose()?;
         let top_runs = top.zip(top_source).map(|(top, source)| (top.runs(), source));
         self.segments = segments((base.runs(), base_source), top_runs);
+        if let Some(set) = prefetch {
+            self.prefetch(set)?;
+        }
         if top.is_none() {
             self.write_tables()?;
         }

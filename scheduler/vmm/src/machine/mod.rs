@@ -14,6 +14,7 @@ mod bind;
 mod deadline;
 mod reset;
 mod run;
+mod working_set;
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -33,6 +34,7 @@ use crate::vcpu;
 pub use deadline::Deadline;
 pub use reset::ResetStats;
 pub use run::{Stop, Usage};
+pub use working_set::WorkingSet;
 
 use bind::Segment;
 
@@ -88,6 +90,14 @@ pub struct Host {
 }
 
 impl Host {
+    /// Opens `/dev/kvm` and looks at the host once.
+    ///
+    /// # Errors
+    /// If KVM cannot be opened or is missing something.
+    pub fn open() -> Result<Host, Error> {
+        Host::new(Kvm::new().map_err(Error::kvm("opening /dev/kvm"))?)
+    }
+
     /// Looks at the host once.
     ///
     /// # Errors

@@ -48,6 +48,8 @@ pub enum Command<'a> {
         base: &'a Snapshot,
         /// The function snapshot on top of it.
         top: Option<&'a Snapshot>,
+        /// What an earlier instance of the same snapshots touched first (see `Run::record`), to be brought in at once.
+        working_set: Option<&'a File>,
         /// The images with which they were made.
         images: &'a [&'a ImageFile],
         /// Memory of the guest.
@@ -61,6 +63,8 @@ pub enum Command<'a> {
         event: Option<Event<'a>>,
         /// How long at most.
         timeout: Duration,
+        /// An empty file for the working set of this run, written after it is reported; useful for the first run of a snapshot.
+        record: Option<&'a File>,
     },
     /// Write a snapshot of the waiting guest.
     Save {
@@ -146,18 +150,20 @@ impl Shell {
                 let files: Vec<_> = images.iter().map(|image| image.file().as_fd()).collect();
                 self.say(command::BOOT, [memory_bytes, tmp_bytes, 0, 0, 0, 0, 0, 0], &files)
             }
-            Command::Bind { base, top, images, memory_bytes, tmp_bytes } => {
+            Command::Bind { base, top, working_set, images, memory_bytes, tmp_bytes } => {
                 let snapshots = [Some(base), top];
                 let mut files: Vec<_> = snapshots.iter().flatten().map(|snapshot| snapshot.file.as_fd()).collect();
-                let words = [memory_bytes, tmp_bytes, files.len() as u64, 0, 0, 0, 0, 0];
+                let words = [memory_bytes, tmp_bytes, files.len() as u64, working_set.iter().len() as u64, 0, 0, 0, 0];
+                files.extend(working_set.map(AsFd::as_fd));
                 files.extend(images.iter().map(|image| image.file().as_fd()));
                 self.say(command::BIND, words, &files)
             }
-            Command::Run { event, timeout } => {
+            Command::Run { event, timeout, record } => {
                 let event_bytes =
                     event.map_or(Ok(0), |event| self.mailbox.put_event(event.kind, 0, event.meta, event.payload))?;
                 let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-                self.say(command::RUN, [event_bytes, timeout_ns, 0, 0, 0, 0, 0, 0], &[])
+                let record: Vec<_> = record.iter().map(|file| file.as_fd()).collect();
+                self.say(command::RUN, [event_bytes, timeout_ns, 0, 0, 0, 0, 0, 0], &record)
             }
             Command::Save { to } => self.say(command::SAVE, [0; WORDS], &[to.as_fd()]),
             Command::Reset => self.say(command::RESET, [0; WORDS], &[]),

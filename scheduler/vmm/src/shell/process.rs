@@ -4,6 +4,7 @@
 //! zygote ends. A failure of the host is reported and ends it.
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use rustix::net::RecvFlags;
 use super::protocol::{self, Message, WORDS, command, report};
 use super::sandbox;
 use crate::error::Error;
-use crate::machine::{Host, ImageFile, Machine, Stop, Usage};
+use crate::machine::{Host, ImageFile, Machine, Stop, Usage, WorkingSet};
 use crate::mailbox::Mailbox;
 use crate::snapshot::Snapshot;
 
@@ -54,6 +55,10 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
                 let (mut words, text) = stopped(&stop, &usage);
                 words[LOG_WORD] = machine.mailbox().put_long_log(&log);
                 say(socket, report::STOPPED, words, text)?;
+                if let (Stop::Next, Some(file)) = (stop, message.files.into_iter().next()) {
+                    // After the answer has left. Nobody waits for a hint.
+                    File::from(file).write_all(&machine.working_set()?.to_bytes()).map_err(Error::host("recording"))?;
+                }
             }
             command::SAVE => {
                 let [file] = files(message)?;
@@ -72,9 +77,10 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
     Ok(())
 }
 
-/// Words: memory, room in `/tmp`, number of snapshots (0: boot); files: the snapshots, then the images.
+/// Words: memory, room in `/tmp`, number of snapshots (0: boot), number of working sets; files: the snapshots, the working
+/// set, then the images.
 fn put_in(machine: &mut Machine, message: Message) -> Result<(), Error> {
-    let [memory_bytes, tmp_bytes, snapshots, ..] = message.words;
+    let [memory_bytes, tmp_bytes, snapshots, working_sets, ..] = message.words;
     let mut files = message.files.into_iter().map(File::from);
     let read = |file| {
         Snapshot::read(file)
@@ -82,20 +88,33 @@ fn put_in(machine: &mut Machine, message: Message) -> Result<(), Error> {
             .map_err(|_| Error::State("a snapshot has changed since the server checked it"))
     };
     let snapshots = files.by_ref().take(snapshots as usize).map(read).collect::<Result<Vec<_>, Error>>()?;
+    let working_set = files.by_ref().take(working_sets.min(1) as usize).next().and_then(read_working_set);
+    let working_set = working_set.as_ref();
     let images = files.map(ImageFile::from_file).collect::<Result<Vec<_>, Error>>()?;
     let images: Vec<&ImageFile> = images.iter().collect();
     match &snapshots[..] {
         [] => machine.boot(&images, memory_bytes, tmp_bytes),
-        [base] => machine.bind(base, None, &images, memory_bytes, tmp_bytes),
-        [base, top] => machine.bind(base, Some(top), &images, memory_bytes, tmp_bytes),
+        [base] => machine.bind(base, None, &images, memory_bytes, tmp_bytes, working_set),
+        [base, top] => machine.bind(base, Some(top), &images, memory_bytes, tmp_bytes, working_set),
         _ => Err(Error::State("a stack has two snapshots")),
     }
+}
+
+/// A working set is a hint: one that cannot be read is none.
+fn read_working_set(mut file: File) -> Option<WorkingSet> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).ok()?;
+    file.take(WORKING_SET_MAX_BYTES).read_to_end(&mut bytes).ok()?;
+    WorkingSet::from_bytes(&bytes)
 }
 
 fn files<const N: usize>(message: Message) -> Result<[File; N], Error> {
     let files: Vec<File> = message.files.into_iter().map(File::from).collect();
     files.try_into().map_err(|_| Error::State("a command came with the wrong number of files"))
 }
+
+/// Largest file of a working set.
+const WORKING_SET_MAX_BYTES: u64 = 1 << 20;
 
 /// Word of a STOPPED report with the length of the log that did not fit the mailbox's log area.
 pub(super) const LOG_WORD: usize = 6;

@@ -17,7 +17,7 @@ pub(crate) const WORDS: usize = 8;
 /// Largest text of a message.
 pub(crate) const TEXT_BYTES: usize = 2048;
 /// Largest number of files beside a message.
-pub(crate) const FILES_MAX: usize = mayfly_abi::layout::IMAGES_MAX + 2;
+pub(crate) const FILES_MAX: usize = mayfly_abi::layout::IMAGES_MAX + 3;
 
 const HEAD_BYTES: usize = 8 + WORDS * 8;
 

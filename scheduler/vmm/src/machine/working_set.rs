@@ -1,0 +1,110 @@
+//! The pages that an invocation writes: recorded once, prefetched at each later bind.
+//!
+//! A bound guest starts with no page in place, and each first write costs a fault and a copy, on hosts with shadow paging two faults. What the
+//! first invocation of a snapshot wrote, the others write too; taking those faults in a few calls costs a fraction.
+//! A working set is a hint and nothing else: wrong or missing pages cost time only.
+
+use mayfly_abi::layout::{MEMORY_MAX_BYTES, PAGE_BYTES};
+
+use super::{Machine, Phase};
+use crate::error::Error;
+
+/// Largest number of ranges that is kept.
+const RANGES_MAX: usize = 4096;
+/// Ranges with a smaller gap between them are prefetched as one.
+const MERGE_GAP_PAGES: u32 = 2;
+
+/// Page ranges of guest memory that an invocation writes: (first page, number of pages).
+///
+/// Pages that are only read are not in it: they come from the page cache, and the host maps sixteen of them per fault by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkingSet {
+    written: Vec<(u32, u32)>,
+}
+
+impl WorkingSet {
+    /// As bytes, for a file.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.written.iter().flat_map(|&(first, pages)| [first, pages]).flat_map(u32::to_le_bytes).collect()
+    }
+
+    /// The working set in `bytes`; `None` if they are no working set.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<WorkingSet> {
+        let (words, []) = bytes.as_chunks::<4>() else { return None };
+        let (ranges, []) = words.as_chunks::<2>() else { return None };
+        let written: Vec<(u32, u32)> =
+            ranges.iter().map(|&[first, pages]| (u32::from_le_bytes(first), u32::from_le_bytes(pages))).collect();
+        let pages_max = (MEMORY_MAX_BYTES / PAGE_BYTES) as u32;
+        let in_memory = |&(first, pages): &(u32, u32)| first.checked_add(pages).is_some_and(|end| end <= pages_max);
+        (written.len() <= RANGES_MAX && written.iter().all(in_memory)).then_some(WorkingSet { written })
+    }
+
+    /// Number of pages.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.written.iter().map(|&(_, pages)| u64::from(pages)).sum()
+    }
+}
+
+impl Machine {
+    /// What the guest has written since it was bound. Meant for after the first invocation.
+    ///
+    /// # Errors
+    /// If there is no waiting guest, or the host refuses.
+    pub fn working_set(&mut self) -> Result<WorkingSet, Error> {
+        if self.phase != Phase::Waiting {
+            return Err(Error::State("only a guest that waits for its next event has a working set"));
+        }
+        let ram = self.ram.as_ref().ok_or(Error::State("there is no guest in this machine"))?;
+        Ok(WorkingSet { written: ranges(self.dirty.find(ram.host_address(), ram.bytes())?) })
+    }
+
+    /// Makes these pages private now.
+    pub(super) fn prefetch(&self, set: &WorkingSet) -> Result<(), Error> {
+        let ram = self.ram()?;
+        for &(first, pages) in &set.written {
+            ram.populate(u64::from(first) * PAGE_BYTES, u64::from(pages) * PAGE_BYTES);
+        }
+        Ok(())
+    }
+}
+
+fn ranges(found: &[std::ops::Range<u64>]) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for range in found {
+        let (first, end) = ((range.start / PAGE_BYTES) as u32, (range.end / PAGE_BYTES) as u32);
+        match ranges.last_mut() {
+            Some((start, pages)) if first - (*start + *pages) <= MERGE_GAP_PAGES => *pages = end - *start,
+            _ => ranges.push((first, end - first)),
+        }
+    }
+    ranges.truncate(RANGES_MAX);
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let set = WorkingSet { written: vec![(1, 2), (9, 1)] };
+        assert_eq!(WorkingSet::from_bytes(&set.to_bytes()), Some(set));
+    }
+
+    #[test]
+    fn close_ranges_are_one() {
+        let page = |first: u64, end: u64| first * PAGE_BYTES..end * PAGE_BYTES;
+        assert_eq!(ranges(&[page(1, 2), page(4, 5), page(9, 10)]), [(1, 4), (9, 1)]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = WorkingSet::from_bytes(&bytes);
+        }
+    }
+}
