@@ -31,7 +31,7 @@ pub mod middle {
 
     /// What distinguishes one type from another: its address, for which it must have a size and be mutable.
     #[derive(Debug)]
-    pub struct RawType(core::sync::atomic::AtomicU8);
+    pub struct RawType(#[expect(dead_code, reason = "only its address matters")] core::sync::atomic::AtomicU8);
 
     macro_rules! types {
         ($($name:ident)*) => {
@@ -48,7 +48,7 @@ pub mod middle {
         };
     }
 
-    types!(void i8 u8 i16 u16 i32 u32 i64 u64 f32 f64 pointer aggregate);
+    types!(void i8 u8 i16 u16 i32 u32 i64 u64 isize f32 f64 pointer aggregate);
 
     impl Type {
         /// C's `int`.
