@@ -1,1 +1,46 @@
-//! placeholder
+//! Mayfly's policy: which functions exist, how a package becomes a snapshot, who runs when, and what a caller is told.
+//!
+//! - [`Platform`] is the whole of it for a gateway: create, change, delete and invoke functions.
+//! - [`function`], [`configuration`], [`invocation`] and [`refusal`] are the words in which the two talk.
+//! - `catalog` keeps what was acknowledged; `package`, `image` and `runtime` make files for guests; `deploy` puts them together.
+//! - `pool`, `instance` and `dispatch` hand machines to invocations; `invoke` turns what a machine says into an answer.
+//!
+//! Rules. Nothing here knows HTTP, and nothing but `machine` knows how a virtual machine is made. What is acknowledged
+//! is on the disk. A shell that served one function is never given to another. Every queue and wait has its bound in
+//! [`limits`], every time comes from `clock`.
+
+mod catalog;
+mod clock;
+pub mod configuration;
+mod deploy;
+mod dispatch;
+mod files;
+pub mod function;
+mod image;
+mod instance;
+pub mod invocation;
+mod invoke;
+pub mod limits;
+mod logs;
+mod machine;
+pub mod package;
+mod platform;
+mod pool;
+pub mod refusal;
+mod runtime;
+pub mod settings;
+pub mod status;
+
+pub use configuration::{Configuration, ConfigurationChange, LogFormat, Logging};
+pub use function::{Code, Function, FunctionState, NewFunction, Reason, UpdateStatus};
+pub use invocation::{Answer, Invocation, LogLine, Outcome, Start, Timing};
+pub use machine::vmm::ZYGOTE_ARGUMENT;
+/// What this host offers to machines.
+pub use mayfly_vmm::host;
+/// What the process does that is started with [`ZYGOTE_ARGUMENT`], before anything else and with one thread.
+pub use mayfly_vmm::zygote_main;
+pub use package::PackageError;
+pub use platform::Platform;
+pub use refusal::{OpenError, Refusal, ThrottleReason};
+pub use settings::{Settings, StateMode};
+pub use status::Status;

@@ -12,7 +12,8 @@ const PROTECTION: u64 = 13;
 const PAGE_FAULT: u64 = 14;
 
 /// The signal by which Linux would have ended the program.
-pub(crate) fn signal(vector: u64) -> u8 {
+#[must_use]
+pub fn signal(vector: u64) -> u8 {
     let signal = match vector {
         DIVIDE | 16 | 19 => libc::SIGFPE,
         1 | 3 => libc::SIGTRAP,
@@ -26,7 +27,8 @@ pub(crate) fn signal(vector: u64) -> u8 {
 
 /// A few lines for the platform's log: what, where, registers. All of it came from the guest, so only numbers and printable
 /// characters are let through.
-pub(crate) fn describe(words: &LastWords, fault_address: u64) -> String {
+#[must_use]
+pub fn describe(words: &LastWords, fault_address: u64) -> String {
     let mut text = String::new();
     let who = if words.in_kernel != 0 { "guest kernel" } else { "program" };
     let _ = match words.vector {

@@ -4,13 +4,14 @@
 //! - [`shell`]: the process around a machine, its zygote, and the server's handle on it.
 //! - [`snapshot`]: the file format.
 //! - [`mailbox`]: the pages shared with the guest.
+//! - [`diagnosis`]: the last words of a guest.
 //! - [`dirty`]: which pages diverged.
 //! - [`host`]: what this host offers, and how to cure what is missing.
 //!
 //! Nothing here knows a function's name, JSON, HTTP or an async runtime. Whatever comes from a guest is copied once, checked,
 //! then used; a guest that does what ours never do is stopped and its machine thrown away.
 
-mod diagnosis;
+pub mod diagnosis;
 pub mod dirty;
 mod error;
 pub mod host;

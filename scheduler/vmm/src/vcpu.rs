@@ -35,6 +35,9 @@ pub(crate) fn cpuid(kvm: &Kvm) -> Result<(CpuId, u64), Error> {
                 entry.ebx &= 0x00ff_ffff; // APIC id 0
                 entry.ecx &= !(1 << 3 | 1 << 21 | 1 << 24); // MONITOR, x2APIC, TSC deadline
             }
+            // Topology: of the core that this process happens to run on. A guest has one CPU.
+            (0xb | 0x1f, _) => (entry.ecx, entry.edx) = (entry.ecx & 0xff, 0),
+            (0x8000_001e, _) => (entry.eax, entry.ebx, entry.ecx) = (0, 0, 0),
             (7, 0) => {
                 entry.ecx &= !(1 << 3 | 1 << 7 | 1 << 16); // PKU, CET_SS, LA57
                 entry.edx &= !(1 << 20 | 1 << 22 | 1 << 24 | 1 << 25); // CET_IBT, AMX

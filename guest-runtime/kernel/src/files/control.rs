@@ -38,27 +38,21 @@ impl Files {
         })
     }
 
-    /// Gives the bytes from `start` to `end` of a file their memory now; with `grows`, the file reaches to `end` then.
+    /// Makes a file reach to `end` if `grows`, provided that there is room for what is missing of the bytes from `start` on.
+    ///
+    /// Nothing is set aside: pages that nobody has written would be copied into snapshots and put back at resets.
     pub(crate) fn allocate(&mut self, place: Place, range: (u64, u64), grows: bool, now_ns: u64) -> Result<(), Errno> {
         let Place::Tmp(id) = place else { return Err(Errno::NODEV) };
         let (start, end) = range;
         if end > super::limits::FILE_BYTES_MAX {
             return Err(Errno::FBIG);
         }
-        // Asked for before anything is allocated: an impossible wish must not fill the tree up.
         let free = self.tmp.budget.limit_bytes.saturating_sub(self.tmp.budget.used_bytes);
-        let stored = self.tmp.content(id)?.stored_bytes();
-        if end - start > free.saturating_add(stored) {
+        let content = self.tmp.content(id)?;
+        if end - start > free.saturating_add(content.stored_bytes()) {
             return Err(Errno::NOSPC);
         }
-        let allocated = self.tmp.change(id, now_ns, |content, budget| {
-            let allocated = content.allocate(start, end, budget);
-            if allocated && grows && content.len() < end {
-                content.resize(end, budget);
-            }
-            allocated
-        })?;
-        if allocated { Ok(()) } else { Err(Errno::NOSPC) }
+        if grows && content.len() < end { self.tmp.resize(id, end, now_ns) } else { Ok(()) }
     }
 
     /// Makes the bytes from `start` to `end` of a file zero.

@@ -52,7 +52,10 @@ pub(crate) enum Object {
     /// A file in a writable tree.
     Tmp(NodeId),
     Device(Device),
-    Pipe { pipe: u32, end: End },
+    Pipe {
+        pipe: u32,
+        end: End,
+    },
     Counter(u32),
     Epoll(u32),
     Socket(u32),

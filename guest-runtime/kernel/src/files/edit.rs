@@ -25,7 +25,8 @@ pub(crate) struct Attributes {
 
 impl Files {
     pub(crate) fn make_directory(&mut self, at: At<'_>, mode: u32, now_ns: u64) -> Result<(), Errno> {
-        let walk = self.walk(at.start, at.path, false)?;
+        // Slashes at the end are no demand here, not even where a file is in the way.
+        let (walk, _) = self.walk_to_name(at)?;
         self.create(&walk, Kind::Directory(super::tmp::Entries::default()), mode & 0o1777, now_ns).map(drop)
     }
 
@@ -44,23 +45,30 @@ impl Files {
     }
 
     pub(crate) fn remove_directory(&mut self, at: At<'_>, now_ns: u64) -> Result<(), Errno> {
-        let walk = self.walk(at.start, at.path, false)?;
+        let (walk, _) = self.walk_to_name(at)?;
         let place = walk.place.ok_or(Errno::NOENT)?;
         if !self.is_directory(place) {
             return Err(Errno::NOTDIR);
         }
-        if at.path.ends_with(b".") && walk.name.is_none() {
-            return Err(if at.path.ends_with(b"..") { Errno::NOTEMPTY } else { Errno::INVAL });
+        match without_slashes(at.path) {
+            b"." => return Err(Errno::INVAL),
+            b".." => return Err(Errno::NOTEMPTY),
+            path if path.ends_with(b"/.") => return Err(Errno::INVAL),
+            path if path.ends_with(b"/..") => return Err(Errno::NOTEMPTY),
+            _ => {}
         }
         let (directory, name) = removable(&walk, place)?;
         self.tmp.remove_directory(directory, name.as_bytes(), now_ns)
     }
 
     pub(crate) fn unlink(&mut self, at: At<'_>, now_ns: u64) -> Result<(), Errno> {
-        let walk = self.walk(at.start, at.path, false)?;
+        let (walk, wants_directory) = self.walk_to_name(at)?;
         let place = walk.place.ok_or(Errno::NOENT)?;
         if self.is_directory(place) {
             return Err(Errno::ISDIR);
+        }
+        if wants_directory {
+            return Err(Errno::NOTDIR);
         }
         let (directory, name) = removable(&walk, place)?;
         self.tmp.unlink(directory, name.as_bytes(), now_ns)
@@ -80,18 +88,20 @@ impl Files {
         }
         match (place, walk.parent, &walk.name) {
             _ if self.is_directory(place) => Err(Errno::PERM),
-            (Place::Tmp(id), Place::Tmp(directory), Some(name)) => self.tmp.link(id, directory, name.as_bytes(), now_ns),
+            (Place::Tmp(id), Place::Tmp(directory), Some(name)) => {
+                self.tmp.link(id, directory, name.as_bytes(), now_ns)
+            }
             (Place::Tmp(_), ..) | (_, Place::Tmp(_), _) => Err(Errno::XDEV),
             _ => Err(Errno::ROFS),
         }
     }
 
     pub(crate) fn rename(&mut self, old: At<'_>, new: At<'_>, must_be_new: bool, now_ns: u64) -> Result<(), Errno> {
-        let from = self.walk(old.start, old.path, false)?;
-        let to = self.walk(new.start, new.path, false)?;
+        let (from, from_directory) = self.walk_to_name(old)?;
+        let (to, to_directory) = self.walk_to_name(new)?;
         let (Some(old_name), Some(new_name)) = (&from.name, &to.name) else { return Err(Errno::BUSY) };
         let moved = from.place.ok_or(Errno::NOENT)?;
-        if to.wants_directory && !self.is_directory(moved) {
+        if (from_directory || to_directory) && !self.is_directory(moved) {
             return Err(Errno::NOTDIR);
         }
         let is_root = |place| matches!(place, Some(Place::Tmp(id)) if Tmp::is_root(id));
@@ -143,11 +153,23 @@ impl Files {
         Ok(())
     }
 
+    /// A walk to a name itself: a link is not followed, not even if a slash comes after it. Also says whether one does.
+    fn walk_to_name(&self, at: At<'_>) -> Result<(Walk, bool), Errno> {
+        let path = without_slashes(at.path);
+        Ok((self.walk(at.start, path, false)?, path.len() < at.path.len()))
+    }
+
     /// A walk to something that is to be made and is no directory.
     fn new_name(&self, at: At<'_>) -> Result<Walk, Errno> {
         let walk = self.walk(at.start, at.path, false)?;
         if walk.place.is_none() && walk.wants_directory { Err(Errno::NOENT) } else { Ok(walk) }
     }
+}
+
+/// The path without slashes at its end; `/` itself stays.
+fn without_slashes(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |last| last + 1);
+    path.get(..end).unwrap_or(path)
 }
 
 /// The directory and the name of what can be removed.

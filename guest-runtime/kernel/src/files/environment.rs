@@ -43,10 +43,17 @@ pub trait Clock {
     fn monotonic_ns(&mut self) -> u64;
 }
 
-/// What `/proc` tells about memory.
+/// The machine's memory.
 pub trait Memory {
-    /// The facts of this moment. Asked for only when such a file is opened.
+    /// The facts of this moment, for `/proc`. Asked for only when such a file is opened.
     fn facts(&self) -> MemoryFacts;
+
+    /// Makes sure that the kernel's own heap can take `bytes` more. Asked before each piece of a write to `/tmp`, which is the
+    /// only thing that takes much; `false` becomes `ENOSPC`.
+    fn reserve(&mut self, bytes: usize) -> bool {
+        let _ = bytes;
+        true
+    }
 }
 
 /// All of it in one. Implemented by itself for whatever has the parts.

@@ -27,6 +27,8 @@ pub(crate) const INTERESTS_MAX: usize = 4 * DESCRIPTORS_MAX;
 pub(crate) const PAGE_BYTES: usize = 4096;
 /// Largest offset in a file in `/tmp`. Holes cost nothing, so this is far beyond any limit on memory.
 pub(crate) const FILE_BYTES_MAX: u64 = 1 << 43;
+/// Bytes of a write to `/tmp` for which memory is asked for at once.
+pub(crate) const RESERVE_BYTES: usize = 256 << 10;
 /// What a file, directory or link in `/tmp` counts for, besides its content: it bounds their number.
 pub(crate) const NODE_BYTES: u64 = 256;
 /// What a name in `/tmp` counts for, besides its length.

@@ -116,7 +116,8 @@ impl Files {
     /// directory show the new tree at once; files that are open stay what they were, so their image must stay mapped.
     /// `false`: there is no such index.
     pub fn set_image(&mut self, index: usize, image: Option<Image<'static>>) -> bool {
-        let places: alloc::vec::Vec<_> = self.descriptions.iter().map(|(at, description)| (at, description.place)).collect();
+        let places: alloc::vec::Vec<_> =
+            self.descriptions.iter().map(|(at, description)| (at, description.place)).collect();
         // Names must be taken from the tree as it was.
         let names = |tree: &Tree, place: Option<Place>| match place {
             Some(Place::Directory(directory)) => Some(tree.names(&directory)),

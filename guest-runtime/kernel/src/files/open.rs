@@ -35,11 +35,10 @@ impl Files {
         // Checked before anything is created: a full table must not leave an empty file behind.
         self.descriptors.lowest_free(0)?;
         match walk.place {
+            _ if creates && walk.wants_directory => Err(Errno::ISDIR),
             Some(_) if exclusive => Err(Errno::EXIST),
             Some(place) => self.open_place(place, flags, environment),
             None if !creates => Err(Errno::NOENT),
-            None if walk.wants_directory => Err(Errno::ISDIR),
-            None if flags & flag::DIRECTORY != 0 => Err(Errno::INVAL),
             None => {
                 let now = environment.realtime_ns();
                 let id = self.create(&walk, tmp::Kind::File(Content::default()), mode, now)?;

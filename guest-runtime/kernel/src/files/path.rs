@@ -100,7 +100,8 @@ impl Files {
             slash_at_end |= is_last && slash;
             let child = self.child(at, name)?;
             let Some(child) = child else {
-                let missing = Walk { parent: at, name: Some(Name::new(name)?), place: None, wants_directory: slash_at_end };
+                let missing =
+                    Walk { parent: at, name: Some(Name::new(name)?), place: None, wants_directory: slash_at_end };
                 return if is_last { Ok(missing) } else { Err(Errno::NOENT) };
             };
             let followed = !is_last || follows_last || slash_at_end;

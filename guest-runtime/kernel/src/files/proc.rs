@@ -57,7 +57,9 @@ impl Files {
                 tmpfs /tmp tmpfs rw,nosuid 0 0\ntmpfs /dev/shm tmpfs rw,nosuid 0 0\n"
                 .into(),
             Generated::Version => "Linux version 5.15.0 (mayfly) #1 Mayfly guest kernel\n".into(),
-            Generated::Uptime | Generated::MachineStat => times(what, environment.monotonic_ns(), environment.realtime_ns()),
+            Generated::Uptime | Generated::MachineStat => {
+                times(what, environment.monotonic_ns(), environment.realtime_ns())
+            }
             Generated::Maps => maps(&environment.facts()),
             Generated::MemInfo => memory_info(&environment.facts()),
             Generated::Stat => self.stat(&environment.facts(), environment.monotonic_ns()),
@@ -164,7 +166,9 @@ fn cpu_info() -> String {
 
 fn limits() -> String {
     let mut text = format!("{:25} {:20} {:20} {:10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
-    for (name, limit, unit) in [("Max stack size", MAIN_STACK.bytes, "bytes"), ("Max open files", DESCRIPTORS_MAX as u64, "files")] {
+    for (name, limit, unit) in
+        [("Max stack size", MAIN_STACK.bytes, "bytes"), ("Max open files", DESCRIPTORS_MAX as u64, "files")]
+    {
         let _ = writeln!(text, "{name:25} {limit:<20} {limit:<20} {unit:10}");
     }
     text

@@ -215,7 +215,9 @@ mod tests {
         ] {
             assert_eq!(number.name(), name.as_bytes());
         }
-        for (directory, file) in [(6, "osrelease"), (7, "boot_id"), (8, "overcommit_memory"), (12, "online"), (15, "hosts")] {
+        for (directory, file) in
+            [(6, "osrelease"), (7, "boot_id"), (8, "overcommit_memory"), (12, "online"), (15, "hosts")]
+        {
             assert!(Synthetic(directory).child(file.as_bytes()).is_some(), "{file}");
         }
         assert!(Synthetic(17).name() == b"task" && Synthetic(17).parent().name() == b"var");

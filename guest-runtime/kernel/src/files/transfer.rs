@@ -3,11 +3,11 @@
 use super::Files;
 use super::description::{Description, End, Object, flag};
 use super::environment::Environment;
-use super::limits::{FILE_BYTES_MAX, TRANSFER_BYTES_MAX};
+use super::limits::{FILE_BYTES_MAX, RESERVE_BYTES, TRANSFER_BYTES_MAX};
 use super::place::{Name, Place, place_of};
 use super::socket::NOT_CONNECTED;
 use super::synthetic::Synthetic;
-use super::tmp::NodeId;
+use super::tmp::{NodeId, Tmp};
 use crate::errno::Errno;
 
 /// Where `lseek` counts from.
@@ -98,13 +98,15 @@ impl Files {
             return Err(Errno::SPIPE);
         }
         match &description.object {
+            // Nothing written: not even the offset moves.
+            Object::Tmp(_) if from.is_empty() => Ok(Some(0)),
             Object::Tmp(id) => {
                 // O_APPEND counts for pwrite too, as on Linux (and against POSIX).
                 let appends = description.flags & flag::APPEND != 0;
-                let position = if appends { self.tmp.len(*id) } else { at.unwrap_or(description.position) };
-                let count = self.tmp.write(*id, position, from, environment.realtime_ns())?;
+                let start = if appends { self.tmp.len(*id) } else { at.unwrap_or(description.position) };
+                let count = write_pieces(&mut self.tmp, *id, start, from, environment)?;
                 if at.is_none() {
-                    description.position = position.saturating_add(count as u64);
+                    description.position = start.saturating_add(count as u64);
                 }
                 Ok(Some(count))
             }
@@ -223,6 +225,33 @@ impl Files {
         };
         Ok(Some((next + DOTS, name, place)))
     }
+}
+
+/// Writes piece by piece, asking for memory before each. Fewer bytes than asked for: there is no more of it.
+fn write_pieces(
+    tmp: &mut Tmp,
+    id: NodeId,
+    start: u64,
+    from: &[u8],
+    environment: &mut dyn Environment,
+) -> Result<usize, Errno> {
+    let now_ns = environment.realtime_ns();
+    let mut done = 0;
+    for piece in from.chunks(RESERVE_BYTES) {
+        let written = match environment.reserve(piece.len()) {
+            true => tmp.write(id, start.saturating_add(done as u64), piece, now_ns),
+            false => Err(Errno::NOSPC),
+        };
+        match written {
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+            Ok(count) => done += count,
+        }
+        if !done.is_multiple_of(RESERVE_BYTES) {
+            break;
+        }
+    }
+    Ok(done)
 }
 
 pub(crate) fn copy_from(bytes: &[u8], position: u64, into: &mut [u8]) -> usize {

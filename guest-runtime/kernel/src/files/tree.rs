@@ -102,7 +102,9 @@ impl Tree {
                 merged.synthetic = Some(entry);
                 found = true;
             }
-            Some((entry, Kind::Sealed)) => return Some(Child::Directory(Directory { synthetic: Some(entry), ..merged })),
+            Some((entry, Kind::Sealed)) => {
+                return Some(Child::Directory(Directory { synthetic: Some(entry), ..merged }));
+            }
             Some((entry, _)) => return Some(Child::Synthetic(entry)),
         }
         for index in (0..IMAGES_MAX).rev() {

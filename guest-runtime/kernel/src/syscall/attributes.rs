@@ -3,8 +3,8 @@
 use super::call::{Answer, Call, DONE, Reply, WORKING_DIRECTORY, at, input, load, word_at};
 use super::status::{EMPTY_PATH, NOFOLLOW};
 use crate::errno::Errno;
-use crate::files::edit::{At, Attributes};
 use crate::files::description::Object;
+use crate::files::edit::{At, Attributes};
 use crate::files::place::Place;
 use crate::files::socket::NOT_SUPPORTED;
 
@@ -17,6 +17,7 @@ pub(crate) fn chmod(call: &mut Call<'_>) -> Answer {
 /// `fchmod(fd, mode)`.
 pub(crate) fn fchmod(call: &mut Call<'_>) -> Answer {
     let [fd, mode, ..] = call.arguments;
+    check_open(call, fd)?;
     set_open(call, fd, permissions(mode))
 }
 
@@ -47,6 +48,7 @@ pub(crate) fn lchown(call: &mut Call<'_>) -> Answer {
 /// `fchown(fd, owner, group)`.
 pub(crate) fn fchown(call: &mut Call<'_>) -> Answer {
     let [fd, owner, group, ..] = call.arguments;
+    check_open(call, fd)?;
     set_open(call, fd, ownership(owner, group))
 }
 
@@ -116,7 +118,7 @@ pub(crate) fn truncate(call: &mut Call<'_>) -> Answer {
 pub(crate) fn ftruncate(call: &mut Call<'_>) -> Answer {
     let [fd, bytes, ..] = call.arguments;
     let bytes = length(bytes)?;
-    let place = writable_file(call, fd)?;
+    let place = writable_file(call, fd, Errno::INVAL)?;
     call.files.truncate(place, bytes, call.environment.realtime_ns())?;
     DONE
 }
@@ -127,11 +129,12 @@ pub(crate) fn fallocate(call: &mut Call<'_>) -> Answer {
     const PUNCH_HOLE: u64 = 2;
     const ZERO_RANGE: u64 = 16;
     let [fd, mode, offset, bytes, ..] = call.arguments;
+    call.files.description(fd)?;
     if length(bytes)? == 0 {
         return Err(Errno::INVAL);
     }
     let end = length(offset)?.checked_add(bytes).filter(|end| *end <= i64::MAX as u64).ok_or(Errno::FBIG)?;
-    let place = writable_file(call, fd)?;
+    let place = writable_file(call, fd, Errno::BADF)?;
     let now = call.environment.realtime_ns();
     match mode {
         0 | KEEP_SIZE => call.files.allocate(place, (offset, end), mode == 0, now)?,
@@ -192,6 +195,11 @@ fn set_at(call: &mut Call<'_>, (directory, path, flags): (u64, u64, u64), attrib
     DONE
 }
 
+/// `EBADF` for what was opened only as a place.
+fn check_open(call: &Call<'_>, fd: u64) -> Result<(), Errno> {
+    if matches!(call.files.description(fd)?.object, Object::Path) { Err(Errno::BADF) } else { Ok(()) }
+}
+
 fn set_open(call: &mut Call<'_>, fd: u64, attributes: Attributes) -> Answer {
     // Of a pipe or socket nobody looks at them.
     if let Some(place) = call.files.description(fd)?.place {
@@ -213,7 +221,8 @@ fn set_times(
         [now; 2]
     } else {
         // The longer of the two forms need not be readable for the shorter one.
-        let bytes = input(call.memory, times, 2 * SECONDS_BYTES).or_else(|_| input(call.memory, times, SECONDS_BYTES))?;
+        let bytes =
+            input(call.memory, times, 2 * SECONDS_BYTES).or_else(|_| input(call.memory, times, SECONDS_BYTES))?;
         decode(bytes).ok_or(Errno::INVAL)?
     };
     let attributes = Attributes { accessed_ns: Some(set[0]), modified_ns: Some(set[1]), ..Attributes::default() };
@@ -237,12 +246,14 @@ fn length(bytes: u64) -> Result<u64, Errno> {
     if bytes > i64::MAX as u64 { Err(Errno::INVAL) } else { Ok(bytes) }
 }
 
-/// The place of a file that is open for writing.
-fn writable_file(call: &Call<'_>, fd: u64) -> Result<Place, Errno> {
+/// The place of a file that is open for writing; `otherwise` if it is open for reading only.
+fn writable_file(call: &Call<'_>, fd: u64, otherwise: Errno) -> Result<Place, Errno> {
     let description = call.files.description(fd)?;
     match description.object {
-        Object::Tmp(id) if description.is_writable() => Ok(Place::Tmp(id)),
         Object::Path => Err(Errno::BADF),
-        _ => Err(Errno::INVAL),
+        _ if !description.is_writable() => Err(otherwise),
+        Object::Tmp(id) => Ok(Place::Tmp(id)),
+        Object::Pipe { .. } | Object::Socket(_) => Err(if otherwise == Errno::BADF { Errno::SPIPE } else { otherwise }),
+        _ => Err(if otherwise == Errno::BADF { Errno::NODEV } else { otherwise }),
     }
 }

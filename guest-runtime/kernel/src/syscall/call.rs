@@ -90,6 +90,9 @@ pub(crate) const WORKING_DIRECTORY: u64 = -100_i32 as u32 as u64;
 /// The path at `address`, to be followed from the directory `directory`, which does not count if the path is absolute.
 pub(crate) fn at<'m>(files: &Files, memory: &'m dyn UserMemory, directory: u64, address: u64) -> Result<At<'m>, Errno> {
     let path = memory.string(address, PATH_BYTES_MAX)?;
+    if path.is_empty() {
+        return Err(Errno::NOENT);
+    }
     let start = if path.first() == Some(&b'/') { files.root() } else { files.start_of(directory)? };
     Ok(At { start, path })
 }

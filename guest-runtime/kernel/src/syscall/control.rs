@@ -62,7 +62,11 @@ pub(crate) fn fcntl(call: &mut Call<'_>) -> Answer {
             call.files.set_closes_on_exec(fd, argument & 1 != 0)?;
             DONE
         }
-        GET_STATUS_FLAGS => Ok(Reply::Value(u64::from(call.files.description(fd)?.flags | flag::LARGE))),
+        GET_STATUS_FLAGS => {
+            let flags = call.files.description(fd)?.flags;
+            let large = if flags & flag::PATH == 0 { flag::LARGE } else { 0 };
+            Ok(Reply::Value(u64::from(flags | large)))
+        }
         SET_STATUS_FLAGS => {
             let description = call.files.description_mut(fd)?;
             description.flags = description.flags & !flag::SETTABLE | argument as u32 & flag::SETTABLE;

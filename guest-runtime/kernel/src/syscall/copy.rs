@@ -2,6 +2,7 @@
 
 use super::call::{Answer, Call, Reply, load, store};
 use crate::errno::Errno;
+use crate::files::description::{Object, flag};
 use crate::files::limits::TRANSFER_BYTES_MAX;
 use crate::files::transfer::Whence;
 
@@ -11,6 +12,9 @@ const CHUNK_BYTES: usize = 4096;
 /// `lseek(fd, offset, whence)`.
 pub(crate) fn lseek(call: &mut Call<'_>) -> Answer {
     let [fd, offset, whence, ..] = call.arguments;
+    if matches!(call.files.description(fd)?.object, Object::Path) {
+        return Err(Errno::BADF);
+    }
     let whence = match whence as u32 {
         0 => Whence::Start,
         1 => Whence::Current,
@@ -38,9 +42,17 @@ pub(crate) fn copy_file_range(call: &mut Call<'_>) -> Answer {
     let [from, in_offset, out, out_offset, bytes, flags] = call.arguments;
     let (read_from, write_to) = (load_offset(call, in_offset)?, load_offset(call, out_offset)?);
     let (source, target) = (call.files.description(from)?, call.files.description(out)?);
+    if [source, target].iter().any(|file| matches!(file.object, Object::Directory)) {
+        return Err(Errno::ISDIR);
+    }
+    // Into a file that only grows at its end there is no copying to an offset.
+    if !source.is_readable() || !target.is_writable() || target.flags & flag::APPEND != 0 {
+        return Err(Errno::BADF);
+    }
     if flags != 0 || !source.object.is_file() || !target.object.is_file() {
         return Err(Errno::INVAL);
     }
+    let bytes = call.files.readable_bytes(from, read_from, bytes)?;
     if source.place == target.place {
         let (start, end) = (read_from.unwrap_or(source.position), write_to.unwrap_or(target.position));
         if start.abs_diff(end) < bytes {
@@ -63,7 +75,7 @@ fn copy(
         return Err(Errno::BADF);
     }
     // Only what ends: a device would keep the kernel busy for as long as it likes.
-    if !source.object.is_file() {
+    if !source.object.is_file() || call.files.description(out)?.flags & flag::APPEND != 0 {
         return Err(Errno::INVAL);
     }
     let start = read_at.unwrap_or(source.position);

@@ -1,9 +1,7 @@
 //! The calls on files, by number.
 
 use super::call::{Answer, Call};
-use super::{
-    attributes, control, copy, epoll, list, names, number, open, pipe, poll, socket, status, transfer,
-};
+use super::{attributes, control, copy, epoll, list, names, number, open, pipe, poll, socket, status, transfer};
 
 /// Answers call `number`; `None` if it is not one on files.
 pub fn dispatch(number: u64, call: &mut Call<'_>) -> Option<Answer> {

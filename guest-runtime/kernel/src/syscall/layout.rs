@@ -41,7 +41,11 @@ pub(crate) fn stat(status: &Status) -> [u8; STAT_BYTES] {
     let mut layout = Layout([0; STAT_BYTES]);
     layout.put(0, 8, status.device).put(8, 8, status.inode).put(16, 8, status.links);
     layout.put(24, 4, u64::from(status.mode)).put(28, 4, u64::from(status.owner)).put(32, 4, u64::from(status.group));
-    layout.put(40, 8, status.special).put(48, 8, status.bytes).put(56, 8, FileSystem::BLOCK_BYTES).put(64, 8, status.blocks);
+    layout.put(40, 8, status.special).put(48, 8, status.bytes).put(56, 8, FileSystem::BLOCK_BYTES).put(
+        64,
+        8,
+        status.blocks,
+    );
     for (at, time_ns) in [(72, status.accessed_ns), (88, status.modified_ns), (104, status.changed_ns)] {
         layout.put(at, 8, time_ns / NS_PER_S).put(at + 8, 8, time_ns % NS_PER_S);
     }

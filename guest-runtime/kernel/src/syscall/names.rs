@@ -199,7 +199,7 @@ pub(crate) fn readlinkat(call: &mut Call<'_>) -> Answer {
 fn readlink_at(call: &mut Call<'_>, directory: u64, path: u64, into: u64, bytes: u64) -> Answer {
     let bytes = usize::try_from(bytes as u32 as i32).ok().filter(|bytes| *bytes > 0).ok_or(Errno::INVAL)?;
     // An empty path means the link that `directory` was opened as (`O_PATH | O_NOFOLLOW`).
-    let place = if call.memory.string(path, 1).is_ok() {
+    let place = if directory as u32 as u64 != WORKING_DIRECTORY && call.memory.string(path, 1).is_ok() {
         call.files.description(directory)?.place.ok_or(Errno::NOENT)?
     } else {
         let At { start, path } = at(call.files, call.memory, directory, path)?;

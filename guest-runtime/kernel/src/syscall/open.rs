@@ -24,7 +24,9 @@ pub(crate) fn openat(call: &mut Call<'_>) -> Answer {
 }
 
 fn open_at(call: &mut Call<'_>, directory: u64, path: u64, flags: u32, mode: u32) -> Answer {
-    if flags & flag::ACCESS_MASK == flag::ACCESS_MASK {
+    let creates_directory = flag::CREATE | flag::DIRECTORY;
+    let is_path = flags & flag::PATH != 0;
+    if !is_path && (flags & flag::ACCESS_MASK == flag::ACCESS_MASK || flags & creates_directory == creates_directory) {
         return Err(Errno::INVAL);
     }
     let at = at(call.files, call.memory, directory, path)?;
@@ -41,7 +43,9 @@ pub(crate) fn memfd_create(call: &mut Call<'_>) -> Answer {
     if flags & !(CLOSE_ON_EXEC | ALLOW_SEALING) != 0 {
         return Err(Errno::INVAL);
     }
-    call.memory.string(name, NAME_BYTES_MAX).map_err(|error| if error == Errno::FAULT { error } else { Errno::INVAL })?;
+    call.memory
+        .string(name, NAME_BYTES_MAX)
+        .map_err(|error| if error == Errno::FAULT { error } else { Errno::INVAL })?;
     let closes = if flags & CLOSE_ON_EXEC != 0 { flag::CLOSE_ON_EXEC } else { 0 };
     let fd = call.files.open_nameless(flag::READ_WRITE | closes, 0o777, call.environment.realtime_ns())?;
     Ok(Reply::Value(u64::from(fd)))

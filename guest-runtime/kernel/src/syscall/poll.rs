@@ -85,7 +85,9 @@ fn select_sets(call: &mut Call<'_>, timeout_ns: Option<u64>) -> Answer {
         }
     }
     let (ready, found, for_event) = scan_sets(call, count, &wanted)?;
-    if found == 0 && let Some(block) = call.wait(timeout_ns, for_event) {
+    if found == 0
+        && let Some(block) = call.wait(timeout_ns, for_event)
+    {
         return Ok(block);
     }
     for (set, address) in ready.iter().zip(addresses) {

@@ -110,12 +110,7 @@ fn status_at(call: &Call<'_>, directory: u64, path: u64, flags: u64) -> Result<S
 }
 
 /// The status of what a path (or, if that is empty and may be, a descriptor) leads to, and where it is.
-fn placed_status(
-    call: &Call<'_>,
-    directory: u64,
-    path: u64,
-    flags: u64,
-) -> Result<(Option<Place>, Status), Errno> {
+fn placed_status(call: &Call<'_>, directory: u64, path: u64, flags: u64) -> Result<(Option<Place>, Status), Errno> {
     if flags & !(NOFOLLOW | EMPTY_PATH | HARMLESS) != 0 {
         return Err(Errno::INVAL);
     }

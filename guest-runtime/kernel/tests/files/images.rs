@@ -4,7 +4,8 @@ use mayfly_kernel::errno::Errno;
 use mayfly_kernel::files::Mappable;
 use mayfly_kernel::syscall::number as n;
 
-use crate::machine::{BUFFER, CWD, Content, Machine, O_CREAT, O_DIRECTORY, O_RDWR, O_TRUNC, O_WRONLY, image};
+use crate::builder::{Content, image};
+use crate::machine::{BUFFER, CWD, Machine, O_CREAT, O_DIRECTORY, O_RDWR, O_TRUNC, O_WRONLY};
 
 fn layered() -> Machine {
     let mut machine = Machine::new();
@@ -72,7 +73,8 @@ fn each_name_is_listed_once_whatever_the_buffer() {
 #[test]
 fn directories_exist_without_any_image() {
     let mut machine = Machine::new();
-    for path in ["/", "/dev", "/tmp", "/proc", "/proc/self", "/etc", "/var/task", "/dev/shm", "/opt", "/sys/fs/cgroup"] {
+    for path in ["/", "/dev", "/tmp", "/proc", "/proc/self", "/etc", "/var/task", "/dev/shm", "/opt", "/sys/fs/cgroup"]
+    {
         let (mode, ..) = machine.status(path).unwrap_or_else(|error| panic!("{path}: {error:?}"));
         assert_eq!(mode & 0o170_000, 0o040_000, "{path}");
     }
@@ -99,12 +101,8 @@ fn nothing_in_an_image_can_be_changed() {
     }
     // An existing file may be "created" for reading.
     assert!(machine.open("/opt/lib/a.py", O_CREAT).is_ok());
-    for (number, rest) in [
-        (n::UNLINK, vec![]),
-        (n::CHMOD, vec![0o600]),
-        (n::CHOWN, vec![1, 1]),
-        (n::TRUNCATE, vec![0]),
-    ] {
+    for (number, rest) in [(n::UNLINK, vec![]), (n::CHMOD, vec![0o600]), (n::CHOWN, vec![1, 1]), (n::TRUNCATE, vec![0])]
+    {
         assert_eq!(machine.on(number, "/opt/lib/a.py", &rest), Err(Errno::ROFS), "{number}");
     }
     assert_eq!(machine.on(n::RMDIR, "/opt/lib", &[]), Err(Errno::ROFS));

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use mayfly_abi::image::{self, Image};
 use mayfly_kernel::errno::Errno;
 use mayfly_kernel::files::{Clock, Events, Files, Log, Mapping, Memory, MemoryFacts, Process, Random};
 use mayfly_kernel::syscall::call::{Call, Reply, Resume, Wait};
@@ -10,30 +9,30 @@ use mayfly_kernel::syscall::dispatch::dispatch;
 use mayfly_kernel::user::UserMemory;
 
 /// Where the program's memory starts and how much there is.
-pub const BASE: u64 = 0x40_0000;
-pub const BYTES: u64 = 4 << 20;
+pub(crate) const BASE: u64 = 0x40_0000;
+pub(crate) const BYTES: u64 = 4 << 20;
 /// An address that is not there.
-pub const NOWHERE: u64 = 0x1000;
+pub(crate) const NOWHERE: u64 = 0x1000;
 /// `AT_FDCWD`.
-pub const CWD: u64 = -100_i64 as u64;
+pub(crate) const CWD: u64 = -100_i64 as u64;
 /// Room that tests use for buffers; strings are put elsewhere.
-pub const BUFFER: u64 = BASE;
+pub(crate) const BUFFER: u64 = BASE;
 const STRINGS: u64 = BASE + (3 << 20);
 
-pub const O_WRONLY: u64 = 0o1;
-pub const O_RDWR: u64 = 0o2;
-pub const O_CREAT: u64 = 0o100;
-pub const O_EXCL: u64 = 0o200;
-pub const O_TRUNC: u64 = 0o1000;
-pub const O_APPEND: u64 = 0o2000;
-pub const O_NONBLOCK: u64 = 0o4000;
-pub const O_DIRECTORY: u64 = 0o200_000;
-pub const O_NOFOLLOW: u64 = 0o400_000;
-pub const O_CLOEXEC: u64 = 0o2_000_000;
-pub const O_PATH: u64 = 0o10_000_000;
-pub const O_TMPFILE: u64 = 0o20_200_000;
+pub(crate) const O_WRONLY: u64 = 0o1;
+pub(crate) const O_RDWR: u64 = 0o2;
+pub(crate) const O_CREAT: u64 = 0o100;
+pub(crate) const O_EXCL: u64 = 0o200;
+pub(crate) const O_TRUNC: u64 = 0o1000;
+pub(crate) const O_APPEND: u64 = 0o2000;
+pub(crate) const O_NONBLOCK: u64 = 0o4000;
+pub(crate) const O_DIRECTORY: u64 = 0o200_000;
+pub(crate) const O_NOFOLLOW: u64 = 0o400_000;
+pub(crate) const O_CLOEXEC: u64 = 0o2_000_000;
+pub(crate) const O_PATH: u64 = 0o10_000_000;
+pub(crate) const O_TMPFILE: u64 = 0o20_200_000;
 
-pub struct Ram(Vec<u8>);
+pub(crate) struct Ram(Vec<u8>);
 
 impl Ram {
     fn range(&self, address: u64, bytes: u64) -> Result<std::ops::Range<usize>, Errno> {
@@ -66,11 +65,13 @@ impl UserMemory for Ram {
 }
 
 #[derive(Default)]
-pub struct World {
-    pub log: Vec<u8>,
-    pub events: VecDeque<u8>,
-    pub answer: Vec<u8>,
-    pub now_ns: u64,
+pub(crate) struct World {
+    pub(crate) log: Vec<u8>,
+    pub(crate) events: VecDeque<u8>,
+    pub(crate) answer: Vec<u8>,
+    pub(crate) now_ns: u64,
+    /// What the kernel's heap can still take; `None`: enough.
+    pub(crate) heap_bytes: Option<usize>,
     random: u8,
 }
 
@@ -122,6 +123,13 @@ impl Clock for World {
 }
 
 impl Memory for World {
+    fn reserve(&mut self, bytes: usize) -> bool {
+        let Some(left) = &mut self.heap_bytes else { return true };
+        let fits = *left >= bytes;
+        *left -= if fits { bytes } else { 0 };
+        fits
+    }
+
     fn facts(&self) -> MemoryFacts {
         let mapping = |start, end, permissions, name: &str| Mapping { start, end, permissions, name: name.into() };
         MemoryFacts {
@@ -136,25 +144,25 @@ impl Memory for World {
     }
 }
 
-pub struct Machine {
-    pub files: Files,
-    pub memory: Ram,
-    pub world: World,
+pub(crate) struct Machine {
+    pub(crate) files: Files,
+    pub(crate) memory: Ram,
+    pub(crate) world: World,
     next_string: u64,
 }
 
 /// One call that may have to be made again.
 #[derive(Default)]
-pub struct Pending {
-    pub resume: Resume,
+pub(crate) struct Pending {
+    pub(crate) resume: Resume,
 }
 
 impl Machine {
-    pub fn new() -> Machine {
+    pub(crate) fn new() -> Machine {
         Machine::with_tmp(1 << 20)
     }
 
-    pub fn with_tmp(tmp_bytes: u64) -> Machine {
+    pub(crate) fn with_tmp(tmp_bytes: u64) -> Machine {
         let process = Process {
             id: 1,
             executable: b"/opt/python".to_vec(),
@@ -170,7 +178,7 @@ impl Machine {
     }
 
     /// Puts a string into memory and says where.
-    pub fn text(&mut self, text: impl AsRef<[u8]>) -> u64 {
+    pub(crate) fn text(&mut self, text: impl AsRef<[u8]>) -> u64 {
         let text = text.as_ref();
         if self.next_string + text.len() as u64 + 1 > BASE + BYTES {
             self.next_string = STRINGS;
@@ -182,24 +190,24 @@ impl Machine {
         at
     }
 
-    pub fn put(&mut self, at: u64, bytes: &[u8]) {
+    pub(crate) fn put(&mut self, at: u64, bytes: &[u8]) {
         self.memory.write(at, bytes.len() as u64).expect("tests write to memory that is there").copy_from_slice(bytes);
     }
 
-    pub fn get(&self, at: u64, bytes: u64) -> Vec<u8> {
+    pub(crate) fn get(&self, at: u64, bytes: u64) -> Vec<u8> {
         self.memory.read(at, bytes).expect("tests read memory that is there").to_vec()
     }
 
-    pub fn word(&self, at: u64) -> u64 {
+    pub(crate) fn word(&self, at: u64) -> u64 {
         u64::from_le_bytes(self.get(at, 8).try_into().expect("eight bytes"))
     }
 
-    pub fn half(&self, at: u64) -> u32 {
+    pub(crate) fn half(&self, at: u64) -> u32 {
         u32::from_le_bytes(self.get(at, 4).try_into().expect("four bytes"))
     }
 
     /// Makes a call once.
-    pub fn attempt(&mut self, number: u64, arguments: &[u64], pending: &mut Pending) -> Result<Reply, Errno> {
+    pub(crate) fn attempt(&mut self, number: u64, arguments: &[u64], pending: &mut Pending) -> Result<Reply, Errno> {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
         let mut call = Call {
@@ -213,7 +221,7 @@ impl Machine {
     }
 
     /// Makes a call that must not block.
-    pub fn call(&mut self, number: u64, arguments: &[u64]) -> Result<u64, Errno> {
+    pub(crate) fn call(&mut self, number: u64, arguments: &[u64]) -> Result<u64, Errno> {
         match self.attempt(number, arguments, &mut Pending::default())? {
             Reply::Value(value) => Ok(value),
             Reply::Block(wait) => panic!("call {number} blocked: {wait:?}"),
@@ -221,7 +229,7 @@ impl Machine {
     }
 
     /// Makes a call that must block.
-    pub fn blocked(&mut self, number: u64, arguments: &[u64], pending: &mut Pending) -> Wait {
+    pub(crate) fn blocked(&mut self, number: u64, arguments: &[u64], pending: &mut Pending) -> Wait {
         match self.attempt(number, arguments, pending) {
             Ok(Reply::Block(wait)) => wait,
             other => panic!("call {number} did not block: {other:?}"),
@@ -231,46 +239,46 @@ impl Machine {
 
 /// Calls in the form in which tests need them most.
 impl Machine {
-    pub fn open(&mut self, path: &str, flags: u64) -> Result<u64, Errno> {
+    pub(crate) fn open(&mut self, path: &str, flags: u64) -> Result<u64, Errno> {
         let path = self.text(path);
         self.call(mayfly_kernel::syscall::number::OPENAT, &[CWD, path, flags, 0o644])
     }
 
     /// A call whose first argument is a path.
-    pub fn on(&mut self, number: u64, path: &str, rest: &[u64]) -> Result<u64, Errno> {
+    pub(crate) fn on(&mut self, number: u64, path: &str, rest: &[u64]) -> Result<u64, Errno> {
         let path = self.text(path);
         self.call(number, &[&[path], rest].concat())
     }
 
     /// A call on two paths.
-    pub fn on_two(&mut self, number: u64, one: &str, two: &str) -> Result<u64, Errno> {
+    pub(crate) fn on_two(&mut self, number: u64, one: &str, two: &str) -> Result<u64, Errno> {
         let (one, two) = (self.text(one), self.text(two));
         self.call(number, &[one, two])
     }
 
-    pub fn write(&mut self, fd: u64, bytes: &[u8]) -> Result<u64, Errno> {
+    pub(crate) fn write(&mut self, fd: u64, bytes: &[u8]) -> Result<u64, Errno> {
         self.put(BUFFER, bytes);
         self.call(mayfly_kernel::syscall::number::WRITE, &[fd, BUFFER, bytes.len() as u64])
     }
 
-    pub fn read(&mut self, fd: u64, bytes: u64) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn read(&mut self, fd: u64, bytes: u64) -> Result<Vec<u8>, Errno> {
         let count = self.call(mayfly_kernel::syscall::number::READ, &[fd, BUFFER, bytes])?;
         Ok(self.get(BUFFER, count))
     }
 
-    pub fn close(&mut self, fd: u64) {
+    pub(crate) fn close(&mut self, fd: u64) {
         self.call(mayfly_kernel::syscall::number::CLOSE, &[fd]).expect("an open descriptor");
     }
 
     /// Makes a file with that content.
-    pub fn create(&mut self, path: &str, content: &[u8]) {
+    pub(crate) fn create(&mut self, path: &str, content: &[u8]) {
         let fd = self.open(path, O_CREAT | O_TRUNC | O_WRONLY).expect("a path that can be created");
         assert_eq!(self.write(fd, content), Ok(content.len() as u64));
         self.close(fd);
     }
 
     /// The content of a file, which may be one of `/proc`.
-    pub fn content(&mut self, path: &str) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn content(&mut self, path: &str) -> Result<Vec<u8>, Errno> {
         let fd = self.open(path, 0)?;
         let mut content = Vec::new();
         loop {
@@ -285,13 +293,13 @@ impl Machine {
     }
 
     /// Mode, size, link count and inode of a path; links are not followed.
-    pub fn status(&mut self, path: &str) -> Result<(u32, u64, u64, u64), Errno> {
+    pub(crate) fn status(&mut self, path: &str) -> Result<(u32, u64, u64, u64), Errno> {
         self.on(mayfly_kernel::syscall::number::LSTAT, path, &[BUFFER])?;
         Ok((self.half(BUFFER + 24), self.word(BUFFER + 48), self.word(BUFFER + 16), self.word(BUFFER + 8)))
     }
 
     /// The names in a directory, `.` and `..` left out, with the type of each, as listed through a buffer of `room` bytes.
-    pub fn list(&mut self, path: &str, room: u64) -> Result<Vec<(String, u8)>, Errno> {
+    pub(crate) fn list(&mut self, path: &str, room: u64) -> Result<Vec<(String, u8)>, Errno> {
         let fd = self.open(path, O_DIRECTORY)?;
         let mut names = Vec::new();
         loop {
@@ -312,95 +320,4 @@ impl Machine {
         names.retain(|(name, _)| name != "." && name != "..");
         Ok(names)
     }
-}
-
-/// What an image has at a path.
-pub enum Content<'a> {
-    File(&'a [u8]),
-    Link(&'a str),
-}
-
-/// Builds an image of files and links; the directories are those that they need.
-pub fn image(files: &[(&str, Content<'_>)]) -> Image<'static> {
-    let mut directories: Vec<String> = vec![String::new()];
-    for (path, _) in files {
-        for (at, _) in path.match_indices('/') {
-            let directory = path[..at].to_string();
-            if !directories.contains(&directory) {
-                directories.push(directory);
-            }
-        }
-    }
-    // A node is a path; children of one directory follow each other, by name.
-    let mut nodes: Vec<String> = vec![String::new()];
-    let mut spans: Vec<(usize, usize)> = Vec::new();
-    let mut at = 0;
-    while at < nodes.len() {
-        let parent = nodes[at].clone();
-        let all = directories.iter().skip(1).cloned().chain(files.iter().map(|(path, _)| (*path).to_string()));
-        let mut children: Vec<String> =
-            all.filter(|path| path.rsplit_once('/').is_some_and(|(above, _)| above == parent)).collect();
-        children.sort();
-        if !directories.contains(&parent) {
-            children.clear();
-        }
-        spans.push((nodes.len(), children.len()));
-        nodes.extend(children);
-        at += 1;
-    }
-    assemble(&nodes, &spans, &directories, files)
-}
-
-fn assemble(
-    nodes: &[String],
-    spans: &[(usize, usize)],
-    directories: &[String],
-    files: &[(&str, Content<'_>)],
-) -> Image<'static> {
-    let (mut names, mut data, mut table) = (Vec::new(), Vec::new(), Vec::new());
-    let data_offset = 1 << 16;
-    for (index, path) in nodes.iter().enumerate() {
-        let name = path.rsplit('/').next().unwrap_or("");
-        let name_offset = names.len() as u32;
-        names.extend_from_slice(name.as_bytes());
-        let (first, count) = (spans[index].0 as u32, spans[index].1 as u32);
-        let parent = spans.iter().position(|(first, count)| (*first..first + count).contains(&index)).unwrap_or(0);
-        let content = files.iter().find(|(other, _)| other == path).map(|(_, content)| content);
-        let (mode, first, count, offset, bytes) = match content {
-            None => {
-                assert!(directories.contains(path));
-                (image::DIRECTORY | 0o755, first, count, 0, 0)
-            }
-            Some(Content::Link(target)) => {
-                let offset = names.len() as u32;
-                names.extend_from_slice(target.as_bytes());
-                (image::LINK | 0o777, offset, target.len() as u32, 0, 0)
-            }
-            Some(Content::File(bytes)) => {
-                let offset = data_offset + data.len() as u64;
-                data.extend_from_slice(bytes);
-                data.resize(data.len().next_multiple_of(4096), 0);
-                (image::FILE | 0o644, 0, 0, offset, bytes.len() as u64)
-            }
-        };
-        for word in [name_offset, name.len() as u32, mode, parent as u32, first, count] {
-            table.extend_from_slice(&word.to_le_bytes());
-        }
-        for word in [offset, bytes, 1_600_000_000, 0, 0] {
-            table.extend_from_slice(&word.to_le_bytes());
-        }
-    }
-    let total = data_offset + data.len() as u64;
-    let mut bytes = image::MAGIC.to_vec();
-    bytes.extend_from_slice(&mayfly_abi::VERSION.to_le_bytes());
-    bytes.extend_from_slice(&(nodes.len() as u32).to_le_bytes());
-    for word in [64, 64 + table.len() as u64, names.len() as u64, total, 0, 0] {
-        bytes.extend_from_slice(&word.to_le_bytes());
-    }
-    bytes.extend_from_slice(&table);
-    bytes.extend_from_slice(&names);
-    assert!(bytes.len() as u64 <= data_offset);
-    bytes.resize(data_offset as usize, 0);
-    bytes.extend_from_slice(&data);
-    Image::new(Box::leak(bytes.into_boxed_slice())).expect("an image as the host makes it")
 }

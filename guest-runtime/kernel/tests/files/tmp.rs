@@ -3,9 +3,7 @@
 use mayfly_kernel::errno::Errno;
 use mayfly_kernel::syscall::number as n;
 
-use crate::machine::{
-    BUFFER, CWD, Machine, O_APPEND, O_CREAT, O_DIRECTORY, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY,
-};
+use crate::machine::{BUFFER, CWD, Machine, O_APPEND, O_CREAT, O_DIRECTORY, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY};
 
 #[test]
 fn names_come_and_go() {
@@ -33,6 +31,29 @@ fn names_come_and_go() {
         assert_eq!(machine.on(number, path, &rest), expected, "{number} {path}");
     }
     assert_eq!(machine.list("/tmp", 4096), Ok(vec![]));
+}
+
+#[test]
+fn a_slash_after_a_link_does_not_hand_over_what_it_leads_to() {
+    let mut machine = Machine::new();
+    assert_eq!(machine.on(n::MKDIR, "/tmp/d", &[0o755]), Ok(0));
+    machine.create("/tmp/f", b"");
+    for (target, path) in [("d", "/tmp/to-directory"), ("f", "/tmp/to-file"), ("none", "/tmp/dangling")] {
+        assert_eq!(machine.on_two(n::SYMLINK, target, path), Ok(0));
+    }
+    for (number, path, error) in [
+        (n::RMDIR, "/tmp/to-directory", Errno::NOTDIR),
+        (n::RMDIR, "/tmp/to-directory/", Errno::NOTDIR),
+        (n::UNLINK, "/tmp/to-directory/", Errno::NOTDIR),
+        (n::UNLINK, "/tmp/to-file/", Errno::NOTDIR),
+        (n::RMDIR, "/tmp/dangling/", Errno::NOTDIR),
+        (n::MKDIR, "/tmp/f/", Errno::EXIST),
+        (n::MKDIR, "/tmp/dangling/", Errno::EXIST),
+    ] {
+        assert_eq!(machine.on(number, path, &[]), Err(error), "{path}");
+    }
+    assert_eq!(machine.on_two(n::RENAME, "/tmp/to-directory/", "/tmp/e"), Err(Errno::NOTDIR));
+    assert!(machine.status("/tmp/d").is_ok() && machine.status("/tmp/f").is_ok());
 }
 
 #[test]
@@ -118,7 +139,7 @@ fn the_limit_holds_for_everything() {
     machine.put(BUFFER, &[1; 1 << 18]);
     let first = machine.call(n::WRITE, &[fd, BUFFER, 1 << 18]).expect("a short write");
     assert_eq!(first % 4096, 0);
-    assert!(first >= 90 << 10 && first < 100 << 10);
+    assert!((90 << 10..100 << 10).contains(&first));
     assert_eq!(machine.call(n::WRITE, &[fd, BUFFER, 1]), Err(Errno::NOSPC));
     // Pages that are there can still be written.
     assert_eq!(machine.call(n::PWRITE64, &[fd, BUFFER, first, 0]), Ok(first));
@@ -140,6 +161,19 @@ fn the_limit_holds_for_everything() {
     // Nothing leaked: all of it can be used again.
     assert_eq!(machine.on(n::STATFS, "/tmp", &[BUFFER]), Ok(0));
     assert_eq!(machine.word(BUFFER + 24), 25);
+}
+
+#[test]
+fn a_kernel_without_memory_says_that_the_disk_is_full() {
+    let mut machine = Machine::with_tmp(4 << 20);
+    let fd = machine.open("/tmp/f", O_CREAT | O_RDWR).expect("a new file");
+    machine.world.heap_bytes = Some(600 << 10);
+    machine.put(BUFFER, &vec![3; 1 << 20]);
+    assert_eq!(machine.call(n::WRITE, &[fd, BUFFER, 1 << 20]), Ok(512 << 10));
+    assert_eq!(machine.call(n::WRITE, &[fd, BUFFER, 1 << 20]), Err(Errno::NOSPC));
+    machine.world.heap_bytes = None;
+    assert_eq!(machine.call(n::WRITE, &[fd, BUFFER, 1 << 20]), Ok(1 << 20));
+    assert_eq!(machine.content("/tmp/f"), Ok(vec![3; 1536 << 10]));
 }
 
 #[test]
@@ -208,6 +242,9 @@ fn appending_goes_to_the_end_wherever_the_offset_is() {
     assert_eq!(machine.call(n::LSEEK, &[fd, 1, 0]), Ok(1));
     assert_eq!(machine.write(fd, b"ghi"), Ok(3));
     assert_eq!(machine.call(n::LSEEK, &[fd, 0, 1]), Ok(9));
+    assert_eq!(machine.call(n::LSEEK, &[fd, 2, 0]), Ok(2));
+    assert_eq!(machine.write(fd, b""), Ok(0));
+    assert_eq!(machine.call(n::LSEEK, &[fd, 0, 1]), Ok(2), "nothing written, nothing moved");
     assert_eq!(machine.content("/tmp/f").as_deref(), Ok(&b"abcdefghi"[..]));
 }
 

@@ -103,39 +103,29 @@ impl Content {
         self.bytes = bytes;
     }
 
-    /// Gives every page from `start` to `end` its memory. `false`: there is not enough; what was added stays.
-    pub(crate) fn allocate(&mut self, start: u64, end: u64, budget: &mut Budget) -> bool {
-        let last = end.div_ceil(PAGE_BYTES as u64);
-        for index in split(start).0..last {
-            if self.pages.contains_key(&index) {
-                continue;
-            }
-            let Some(page) = new_page(0, &[], budget) else { return false };
-            self.pages.insert(index, page);
-        }
-        true
-    }
-
     /// Makes the bytes from `start` to `end` zero, without their memory where whole pages are meant.
     pub(crate) fn punch(&mut self, start: u64, end: u64, budget: &mut Budget) {
-        let end = end.min(self.bytes);
+        // What is beyond the end of the file counts as zero already: a last page that is only partly used goes as a whole.
+        let end = if end >= self.bytes { self.bytes.next_multiple_of(PAGE_BYTES as u64) } else { end };
         if start >= end {
             return;
         }
         let (first, from) = split(start);
         let (last, to) = split(end);
-        let whole: Vec<u64> = self.pages.range(first..last).map(|(index, _)| *index).collect();
-        for index in whole {
-            if index == first && from > 0 {
-                continue;
-            }
+        let mut next = first + u64::from(from > 0);
+        while next < last
+            && let Some((&index, _)) = self.pages.range(next..last).next()
+        {
             self.pages.remove(&index);
             budget.give_back(PAGE_BYTES as u64);
+            next = index + 1;
         }
         if let Some(page) = self.pages.get_mut(&first) {
             page[from..if first == last { to } else { PAGE_BYTES }].fill(0);
         }
-        if first != last && let Some(page) = self.pages.get_mut(&last) {
+        if first != last
+            && let Some(page) = self.pages.get_mut(&last)
+        {
             page[..to].fill(0);
         }
     }

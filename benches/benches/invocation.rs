@@ -1,0 +1,204 @@
+//! Where the time of an invocation goes: through HTTP, inside of the vmm, and what that compares with.
+//!
+//! `cargo bench -p mayfly-benches --bench invocation [-- --quick] [-- --json FILE]`
+//!
+//! The part through HTTP starts a platform in a process of its own, on an empty data directory, and uses one connection. The part inside
+//! of the vmm binds the very snapshots that the platform made, in this process, without its server.
+
+use std::error::Error;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use mayfly_abi::record::INVOKE;
+use mayfly_benches::distribution::Distribution;
+use mayfly_benches::platform::Platform;
+use mayfly_benches::report::Report;
+use mayfly_vmm::{Host, ImageFile, Machine, Mailbox, ResetStats, Snapshot, Stop, Usage};
+
+const HELLO: &str = "def handler(event, context):\n    return {'message': 'hello ' + event.get('name', 'world')}\n";
+const EVENT: &[u8] = br#"{"name":"mayfly"}"#;
+const META: &[u8] = br#"{"request_id":"00000000-0000-0000-0000-000000000000","deadline_ms":9999999999999,"invoked_function_arn":"arn","client_context":null,"identity":null,"trace_id":null,"tenant_id":null}"#;
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let runs = if arguments.iter().any(|argument| argument == "--quick") { 50 } else { 1000 };
+    let json = arguments.iter().position(|argument| argument == "--json").and_then(|at| arguments.get(at + 1));
+    let mut report = Report::new("Mayfly: one invocation, and its parts");
+    let platform = Platform::start(Path::new(env!("CARGO_BIN_EXE_mayfly-under-test")))?;
+    through_http(&platform, &mut report, runs)?;
+    inside_of_the_vmm(&platform.data_dir(), &mut report, runs)?;
+    python_process(&mut report, runs / 20);
+    if let Some(path) = json {
+        report.write(Path::new(path))?;
+    }
+    Ok(())
+}
+
+fn through_http(platform: &Platform, report: &mut Report, runs: usize) -> Outcome<()> {
+    let mut deploys = Distribution::default();
+    deploys.add(platform.deploy("hello", HELLO, "reuse")?);
+    deploys.add(platform.deploy("hello-fresh", HELLO, "fresh")?);
+    for index in 0..10 {
+        deploys.add(platform.deploy(&format!("deploy-{index}"), HELLO, "reuse")?);
+    }
+    report.add("deploy of hello to Active, HTTP", &deploys, "");
+
+    let mut client = platform.client()?;
+    let floor = Distribution::measure(runs, || {
+        client.request("GET", "/healthz", "", b"").expect("the platform answers");
+    });
+    report.add("gateway without a VM (/healthz), HTTP", &floor, "");
+    let mut bound = Distribution::default();
+    for index in 0..10 {
+        let path = format!("/2015-03-31/functions/deploy-{index}/invocations");
+        let start = Instant::now();
+        invoke(&mut client, &path);
+        bound.add(start.elapsed());
+    }
+    report.add("first invocation, bound on demand, HTTP", &bound, "");
+    for (name, function, pause) in
+        [("reuse", "hello", None), ("fresh", "hello-fresh", None), ("fresh, at most half load", "hello-fresh", Some(Duration::from_millis(2)))]
+    {
+        let path = format!("/2015-03-31/functions/{function}/invocations");
+        for _ in 0..20 {
+            invoke(&mut client, &path);
+        }
+        let mut distribution = Distribution::default();
+        for _ in 0..runs {
+            let start = Instant::now();
+            invoke(&mut client, &path);
+            distribution.add(start.elapsed());
+            pause.map(std::thread::sleep);
+        }
+        report.add(&format!("hello, {name}, HTTP"), &distribution, "");
+    }
+    Ok(())
+}
+
+fn invoke(client: &mut mayfly_benches::http::Client, path: &str) {
+    let (status, body) = client.request("POST", path, "", EVENT).expect("the platform answers");
+    assert_eq!((status, &body[..]), (200, &br#"{"message": "hello mayfly"}"#[..]), "{}", String::from_utf8_lossy(&body));
+}
+
+/// The files of a function that the platform deployed.
+struct Files {
+    runtime: PathBuf,
+    function: PathBuf,
+    images: Vec<PathBuf>,
+}
+
+fn inside_of_the_vmm(data_dir: &Path, report: &mut Report, runs: usize) -> Outcome<()> {
+    let host = Host::open()?;
+    let files = find_files(data_dir, &host)?;
+    let (base, top) = (Snapshot::open(&files.runtime, &host.build())?, Snapshot::open(&files.function, &host.build())?);
+    let images = files.images.iter().map(|path| ImageFile::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let images: Vec<&ImageFile> = images.iter().collect();
+    let header = top.header().clone();
+
+    let mut working_set = None;
+    let (mut create, mut bind, mut first, mut warm, mut reset, mut after_reset) = Default::default();
+    let (mut usage, mut stats) = (Usage::default(), ResetStats::default());
+    for round in 0..runs / 20 + 1 {
+        let start = Instant::now();
+        let mut machine = Machine::new(&host, Mailbox::new()?)?;
+        let created = Instant::now();
+        machine.bind(&base, Some(&top), &images, header.memory_bytes, header.tmp_bytes, working_set.as_ref())?;
+        let bound = Instant::now();
+        let answered = run(&mut machine)?.0;
+        if round == 0 {
+            // The first has no working set: it is not what is measured.
+            working_set = Some(machine.working_set()?);
+            continue;
+        }
+        Distribution::add(&mut create, created - start);
+        Distribution::add(&mut bind, bound - created);
+        Distribution::add(&mut first, answered);
+        for _ in 0..10 {
+            let (duration, used) = run(&mut machine)?;
+            Distribution::add(&mut warm, duration);
+            usage = used;
+        }
+        for _ in 0..10 {
+            stats = machine.reset()?;
+            Distribution::add(&mut reset, Duration::from_nanos(stats.duration_ns));
+            Distribution::add(&mut after_reset, run(&mut machine)?.0);
+        }
+    }
+    let prefetched = working_set.map_or(0, |set| set.pages());
+    report.add("vmm: make a VM (shell)", &create, "");
+    report.add("vmm: bind", &bind, &format!("{prefetched} pages prefetched, {} runs mapped", base.runs().len() + top.runs().len()));
+    report.add("vmm: first run after bind", &first, "");
+    report.add("vmm: run, warm", &warm, &format!("{} exit, {} system calls", usage.exits, usage.system_calls));
+    report.add("vmm: reset", &reset, &format!("{} pages copied, {} zeroed", stats.copied_pages, stats.zeroed_pages));
+    report.add("vmm: run after reset", &after_reset, "");
+    save(&mut Machine::new(&host, Mailbox::new()?)?, (&base, &top), &images, report)
+}
+
+fn run(machine: &mut Machine) -> Outcome<(Duration, Usage)> {
+    let start = Instant::now();
+    let bytes = machine.mailbox().put_event(INVOKE, 0, META, EVENT)?;
+    let (stop, usage) = machine.run(bytes, TIMEOUT, &mut Vec::new())?;
+    let answer = machine.mailbox().answer()?;
+    let duration = start.elapsed();
+    let _ = machine.mailbox().take_log();
+    assert_eq!((stop, &answer.payload[..]), (Stop::Next, &br#"{"message": "hello mayfly"}"#[..]));
+    Ok((duration, usage))
+}
+
+fn save(machine: &mut Machine, (base, top): (&Snapshot, &Snapshot), images: &[&ImageFile], report: &mut Report) -> Outcome<()> {
+    let header = top.header();
+    machine.bind(base, Some(top), images, header.memory_bytes, header.tmp_bytes, None)?;
+    run(machine)?;
+    let directory = tempfile::tempdir()?;
+    let mut saves = Distribution::default();
+    for index in 0..10 {
+        let file = File::create(directory.path().join(index.to_string()))?;
+        let start = Instant::now();
+        machine.save(&file)?;
+        saves.add(start.elapsed());
+    }
+    report.add("vmm: save what an invocation changed", &saves, "fdatasync included");
+    Ok(())
+}
+
+/// The newest function snapshot in the data directory, its runtime snapshot, and its images by their sizes.
+fn find_files(data_dir: &Path, host: &Host) -> Outcome<Files> {
+    let files = |directory: &str| -> Outcome<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(data_dir.join(directory))?.map(|entry| entry.map(|entry| entry.path()));
+        Ok(entries.collect::<Result<_, _>>()?)
+    };
+    let mut snapshots = Vec::new();
+    for path in files("snapshots")? {
+        if let Ok(snapshot) = Snapshot::open(&path, &host.build()) {
+            snapshots.push((path, snapshot.header().clone()));
+        }
+    }
+    let is_base = |base: u64| snapshots.iter().find(move |(_, header)| header.identity == base);
+    let (function, header) = snapshots.iter().find(|(_, header)| header.base != 0).ok_or("no function snapshot")?;
+    let (runtime, _) = is_base(header.base).ok_or("no runtime snapshot")?;
+    let mut images = Vec::new();
+    for &bytes in &header.image_bytes[..header.images as usize] {
+        let found = files("images")?.into_iter().find(|path| {
+            !images.contains(path) && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == bytes)
+        });
+        images.push(found.ok_or("an image is missing")?);
+    }
+    Ok(Files { runtime: runtime.clone(), function: function.clone(), images })
+}
+
+fn python_process(report: &mut Report, runs: usize) {
+    let python = || Command::new("python3").args(["-S", "-E", "-c", "import json; print(json.dumps({'message': 'hello'}))"]).output();
+    if python().is_err() {
+        println!("python3 is not installed: no process to compare with");
+        return;
+    }
+    let distribution = Distribution::measure(runs.max(10), || {
+        python().expect("it ran a moment ago");
+    });
+    report.add("for scale: python3 -S -E -c … as a process", &distribution, "");
+}

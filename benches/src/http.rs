@@ -1,0 +1,85 @@
+//! A blocking HTTP/1.1 client on one kept-alive connection: one write, and reads until the answer is there.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// A connection.
+pub struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// Longest answer that is read.
+const ANSWER_MAX_BYTES: usize = 16 << 20;
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// If nobody listens.
+    pub fn connect(address: SocketAddr) -> io::Result<Client> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        Ok(Client { stream, buffer: Vec::new() })
+    }
+
+    /// Sends a request and reads its answer: status and body.
+    ///
+    /// # Errors
+    /// If the connection breaks or the answer has no length.
+    pub fn request(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> io::Result<(u16, Vec<u8>)> {
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
+        let mut request = head.into_bytes();
+        request.extend_from_slice(body);
+        self.stream.write_all(&request)?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> io::Result<(u16, Vec<u8>)> {
+        self.buffer.clear();
+        let mut chunk = [0; 16 << 10];
+        loop {
+            if let Some((status, start, end)) = head(&self.buffer)?
+                && self.buffer.len() >= end
+            {
+                return Ok((status, self.buffer[start..end].to_vec()));
+            }
+            let bytes = self.stream.read(&mut chunk)?;
+            if bytes == 0 || self.buffer.len() > ANSWER_MAX_BYTES {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.buffer.extend_from_slice(&chunk[..bytes]);
+        }
+    }
+}
+
+/// Status, start and end of the body, once the head is complete.
+fn head(bytes: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    let text = std::str::from_utf8(&bytes[..end]).map_err(|_| invalid())?;
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(invalid)?;
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    let length = if status == 204 { 0 } else { length.ok_or_else(invalid)? };
+    Ok(Some((status, end + 4, end + 4 + length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_read_when_they_are_complete() {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc";
+        assert_eq!(head(answer).unwrap(), Some((200, 38, 41)));
+        assert_eq!(head(&answer[..30]).unwrap(), None);
+        assert!(head(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+}

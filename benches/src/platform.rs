@@ -1,0 +1,111 @@
+//! A platform in a process of its own.
+
+use std::io::{self, Cursor, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use serde_json::{Value, json};
+
+use crate::http::Client;
+
+/// How long the platform may take until it is ready, and a function until it is active.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running platform. Ended when dropped.
+pub struct Platform {
+    child: Child,
+    address: SocketAddr,
+    data_dir: tempfile::TempDir,
+}
+
+impl Platform {
+    /// Starts `program serve` on an empty data directory and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not start or is not ready in time.
+    pub fn start(program: &Path) -> io::Result<Platform> {
+        let data_dir = tempfile::tempdir()?;
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let child = Command::new(program)
+            .args(["serve", "--listen", &address.to_string(), "--data-dir"])
+            .arg(data_dir.path())
+            .env("RUST_LOG", "warn")
+            .stdout(Stdio::null())
+            .spawn()?;
+        let platform = Platform { child, address, data_dir };
+        wait(|| platform.client()?.request("GET", "/readyz", "", b"").map(|(status, _)| status == 200))?;
+        Ok(platform)
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    /// If the platform does not listen.
+    pub fn client(&self) -> io::Result<Client> {
+        Client::connect(self.address)
+    }
+
+    /// Where it keeps its files.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.path().to_owned()
+    }
+
+    /// Deploys `source` as a function with that state and waits until it is active; returns how long that took.
+    ///
+    /// # Errors
+    /// If the platform refuses.
+    pub fn deploy(&self, name: &str, source: &str, state: &str) -> io::Result<Duration> {
+        let package = base64::engine::general_purpose::STANDARD.encode(zip(source)?);
+        let body = json!({
+            "FunctionName": name,
+            "Runtime": "rustpython",
+            "Handler": "handler.handler",
+            "Role": "arn:aws:iam::000000000000:role/bench",
+            "Code": { "ZipFile": package },
+            "Tags": { "mayfly:state": state },
+        });
+        let start = Instant::now();
+        let mut client = self.client()?;
+        let (status, answer) = client.request("POST", "/2015-03-31/functions", "", body.to_string().as_bytes())?;
+        if status != 201 {
+            return Err(io::Error::other(String::from_utf8_lossy(&answer).into_owned()));
+        }
+        let path = format!("/2015-03-31/functions/{name}/configuration");
+        wait(|| {
+            let (_, answer) = client.request("GET", &path, "", b"")?;
+            let state = serde_json::from_slice::<Value>(&answer)?["State"].clone();
+            if state == "Failed" { Err(io::Error::other("the function failed")) } else { Ok(state == "Active") }
+        })?;
+        Ok(start.elapsed())
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait(mut is_done: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    let start = Instant::now();
+    loop {
+        match is_done() {
+            Ok(true) => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::ConnectionRefused => return Err(error),
+            _ if start.elapsed() > PATIENCE => return Err(io::ErrorKind::TimedOut.into()),
+            _ => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+fn zip(source: &str) -> io::Result<Vec<u8>> {
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    archive.start_file("handler.py", zip::write::SimpleFileOptions::default())?;
+    archive.write_all(source.as_bytes())?;
+    Ok(archive.finish()?.into_inner())
+}

@@ -1,0 +1,106 @@
+//! A folder as a package: always the same bytes for the same files.
+
+use std::{
+    fs,
+    io::{Cursor, Write},
+    path::{Path, PathBuf},
+};
+
+use mayfly_scheduler::limits;
+use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
+
+/// What is not code: left out wherever it is.
+const SKIPPED: &[&str] = &[".git", ".venv", "__pycache__", ".DS_Store"];
+/// What describes the function: left out at the top.
+const SKIPPED_AT_TOP: &[&str] = &["function.json", "event.json", "expected.json"];
+
+/// A zip of the files in `folder`. A problem is one sentence.
+pub(super) fn folder(folder: &Path) -> Result<Vec<u8>, String> {
+    let mut files = Vec::new();
+    walk(folder, Path::new(""), &mut files)?;
+    if files.is_empty() {
+        return Err(format!("the folder {} has no files; give the one with the function's code", folder.display()));
+    }
+    let mut contents = Vec::with_capacity(files.len());
+    let mut bytes = 0;
+    for file in files {
+        let path = folder.join(&file);
+        let content = fs::read(&path).map_err(|error| format!("cannot read {} ({error})", path.display()))?;
+        bytes += content.len() as u64;
+        if bytes > limits::PACKAGE_UNZIPPED_BYTES {
+            let limit = limits::PACKAGE_UNZIPPED_BYTES;
+            return Err(format!("the files in {} have more than {limit} bytes, which Lambda does not take", folder.display()));
+        }
+        contents.push((file.to_string_lossy().into_owned(), content));
+    }
+    zip(contents.iter().map(|(name, content)| (name.as_str(), content.as_slice())))
+}
+
+/// A zip of these files.
+pub(super) fn zip<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Vec<u8>, String> {
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .last_modified_time(DateTime::default())
+        .unix_permissions(0o644);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in files {
+        zip.start_file(name, options).map_err(|error| format!("cannot pack {name} ({error})"))?;
+        zip.write_all(content).map_err(|error| format!("cannot pack {name} ({error})"))?;
+    }
+    zip.finish().map(Cursor::into_inner).map_err(|error| format!("cannot pack ({error})"))
+}
+
+/// Collects the files below `folder`/`inside`, in the order of their names. Links are followed, as `zip -r` does.
+fn walk(folder: &Path, inside: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+    let here = folder.join(inside);
+    let cannot = |error: std::io::Error| format!("cannot read the folder {} ({error})", here.display());
+    let mut entries = fs::read_dir(&here).map_err(cannot)?.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.file_name();
+        let is_top = inside.as_os_str().is_empty();
+        let is_skipped = |list: &[&str]| list.iter().any(|skipped| name == *skipped);
+        if is_skipped(SKIPPED) || (is_top && is_skipped(SKIPPED_AT_TOP)) {
+            continue;
+        }
+        let path = inside.join(&name);
+        if path.components().count() > limits::PACKAGE_PATH_DEPTH || files.len() > limits::PACKAGE_ENTRIES {
+            return Err(format!("the folder {} is too deep or has too many files; is it the right one?", folder.display()));
+        }
+        match fs::metadata(entry.path()) {
+            Ok(metadata) if metadata.is_dir() => walk(folder, &path, files)?,
+            Ok(metadata) if metadata.is_file() => files.push(path),
+            _ => return Err(format!("{} is neither a file nor a folder; take it away", entry.path().display())),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn same_files_same_bytes_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("created");
+            fs::write(path, text).expect("written");
+        };
+        write("handler.py", "x = 1");
+        write("lib/data.json", "{}");
+        write("event.json", "{}");
+        write("__pycache__/handler.pyc", "");
+        let zipped = folder(dir.path()).expect("packed");
+        assert_eq!(zipped, folder(dir.path()).expect("packed"));
+
+        let mut archive = zip::ZipArchive::new(Cursor::new(zipped)).expect("a zip");
+        let names: Vec<String> = archive.file_names().map(str::to_owned).collect();
+        assert_eq!(names, ["handler.py", "lib/data.json"]);
+        let mut text = String::new();
+        archive.by_name("handler.py").expect("there").read_to_string(&mut text).expect("text");
+        assert_eq!(text, "x = 1");
+    }
+}

@@ -1,0 +1,27 @@
+//! What every request can reach.
+
+use std::sync::Arc;
+
+use mayfly_scheduler::Platform;
+use tokio::sync::Semaphore;
+
+use crate::server::Limits;
+
+/// The platform and the bounds within which it is offered.
+pub struct Gateway {
+    /// Functions and their machines.
+    pub platform: Platform,
+    /// Bounds of what clients may do.
+    pub limits: Limits,
+    /// Memory for large bodies, in KiB: what all clients together may hold.
+    pub body_memory: Arc<Semaphore>,
+}
+
+impl Gateway {
+    /// A gateway to `platform`.
+    #[must_use]
+    pub fn new(platform: Platform, limits: Limits) -> Arc<Gateway> {
+        let body_memory = Arc::new(Semaphore::new(limits.body_memory_bytes / 1024));
+        Arc::new(Gateway { platform, limits, body_memory })
+    }
+}

@@ -1,0 +1,45 @@
+//! One connection, from its first request to its last.
+
+use std::{convert::Infallible, pin::pin, sync::Arc};
+
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpStream, sync::watch};
+
+use super::{
+    Handler, Limits,
+    stream::{Phase, Stream},
+};
+
+/// Serves `socket` until the client leaves, breaks a limit, or `stopped` turns true and the request that runs is
+/// answered.
+pub(super) async fn serve<H: Handler>(
+    socket: TcpStream, limits: Limits, handler: Arc<H>, mut stopped: watch::Receiver<bool>,
+) -> Result<(), hyper::Error> {
+    // Answers are written in one piece: waiting for more of them only costs 40 ms.
+    let _ = socket.set_nodelay(true);
+    let phase = Arc::new(Phase::default());
+    let stream = Stream::new(socket, Arc::clone(&phase), limits.header_timeout, limits.write_stall);
+
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (handler, phase) = (Arc::clone(&handler), Arc::clone(&phase));
+        async move {
+            let _busy = phase.busy();
+            Ok::<_, Infallible>(handler.answer(request).await)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // hyper starts this clock when it starts to wait, so to hyper it is the idle timeout. The stream has the
+        // stricter clock that starts with a request's first byte.
+        .header_read_timeout(limits.idle_timeout)
+        .max_header_size(limits.header_bytes)
+        .serve_connection(TokioIo::new(stream), service);
+
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        _ = stopped.wait_for(|stopped| *stopped) => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}

@@ -1,0 +1,95 @@
+//! What happens to every request, top to bottom:
+//!
+//! ```text
+//! answer        names it (request id), logs it, and turns whatever went wrong into a response
+//!  └ caught     a bug in one operation ends one request
+//!     └ find    what is asked for; unknown things are refused before a byte of the body is read
+//!        └ body a bounded body at a bounded pace out of a bounded memory
+//!           └ dispatch: one file per operation in `lambda` and `own`
+//! ```
+
+pub mod access_log;
+pub mod body;
+pub mod panics;
+pub mod respond;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming};
+
+use crate::{
+    Gateway,
+    lambda::{self, Error},
+    own,
+    route::{self, Endpoint},
+    server,
+};
+
+/// What an operation answers.
+pub type Reply = Response<Full<Bytes>>;
+
+/// One request on its way to its operation.
+pub struct Call {
+    /// What can be reached.
+    pub gateway: Arc<Gateway>,
+    /// `x-amzn-RequestId`, and `context.aws_request_id` of an invocation.
+    pub request_id: String,
+    /// Method, address, headers.
+    pub head: Parts,
+    /// What stands in the path for `{}`, decoded; empty if nothing does.
+    pub argument: String,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl server::Handler for Gateway {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Reply {
+        let request_id = uuid::Uuid::new_v4().to_string();
+        let log = access_log::Entry::begin(&request, &request_id);
+        let outcome = panics::caught(serve(self, request, &request_id)).await;
+        let response = respond::finish(outcome, &request_id);
+        log.end(response.status());
+        response
+    }
+}
+
+async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, request_id: &str) -> Result<Reply, Error> {
+    let (head, body) = request.into_parts();
+    let (endpoint, argument) = route::find(&head.method, head.uri.path())?;
+    // What was taken of the memory for bodies is given back when the answer is there.
+    let (body, _memory) = body::read(body, &gateway.limits, &gateway.body_memory, endpoint.body_bytes_max())
+        .await
+        .map_err(|fault| endpoint.body_error(fault))?;
+
+    let call = Call { gateway, request_id: request_id.to_owned(), head, argument, body };
+    match endpoint {
+        Endpoint::Lambda(operation) => lambda::answer(operation, call).await,
+        Endpoint::Own(page) => own::answer(page, call).await,
+    }
+}
+
+impl Call {
+    /// The value of a header, if it is there and is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.headers.get(name)?.to_str().ok()
+    }
+
+    /// The first value of a query parameter, decoded.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<String> {
+        self.query_all(name).next()
+    }
+
+    /// All values of a query parameter, decoded.
+    pub fn query_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = String> + 'a {
+        let pairs = self.head.uri.query().unwrap_or_default().split('&');
+        pairs.filter_map(move |pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (route::decode(key, true).as_deref() == Some(name)).then(|| route::decode(value, true)).flatten()
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! The pages shared with the host, and hypercalls that the kernel did not make.
+
+use std::arch::asm;
+use std::mem::offset_of;
+
+use mayfly_abi::hypercall::{NEXT, PORT};
+use mayfly_abi::layout::{KERNEL_TEXT, KernelHeader, MAILBOX};
+use mayfly_abi::mailbox::{ANSWER, BYTES, Control, GuestWords, HostWords};
+
+use crate::word;
+
+fn guest() -> *mut GuestWords {
+    (MAILBOX + offset_of!(Control, guest) as u64) as *mut GuestWords
+}
+
+fn host() -> *mut HostWords {
+    MAILBOX as *mut HostWords
+}
+
+fn generation() -> u64 {
+    unsafe { (&raw const (*host()).generation).read_volatile() }
+}
+
+/// Jumps to the kernel's `out` of NEXT with garbage in all registers, after it wrote the words of the payload: length of the answer, length of
+/// the log, added to the generation, first two words of the answer record.
+pub fn forged_next(payload: &[u8]) -> Vec<u8> {
+    forge(payload);
+    leave(0)
+}
+
+/// The same with flags from the payload's end.
+pub fn next_with_flags(payload: &[u8]) -> Vec<u8> {
+    forge(payload);
+    leave(word(&payload[40..]))
+}
+
+fn forge(payload: &[u8]) {
+    unsafe {
+        (&raw mut (*guest()).answer_bytes).write_volatile(word(payload));
+        (&raw mut (*guest()).log_bytes).write_volatile(word(&payload[8..]));
+        (&raw mut (*guest()).seeded_generation).write_volatile(generation().wrapping_add(word(&payload[16..])));
+        ((MAILBOX + ANSWER) as *mut u64).write_volatile(word(&payload[24..]));
+        ((MAILBOX + ANSWER + 8) as *mut u64).write_volatile(word(&payload[32..]));
+    }
+}
+
+fn leave(flags: u64) -> ! {
+    unsafe {
+        let next_out = (&raw const (*(KERNEL_TEXT as *const KernelHeader)).next_out).read_volatile();
+        asm!(
+            "wrfsbase rbp", "wrgsbase rbp",
+            "pushfq", "or [rsp], rcx",
+            "mov rcx, -1", "mov r8, -1", "mov r9, -1", "mov r10, -1", "mov r11, -1", "mov r12, -1", "mov r13, -1", "mov r14, -1",
+            "pcmpeqb xmm0, xmm0", "pcmpeqb xmm15, xmm15", "fldpi", "fldpi",
+            "popfq",
+            "jmp r15",
+            in("rcx") flags, in("r15") next_out, in("al") NEXT, in("rdi") u64::MAX, in("rsi") u64::MAX, in("rdx") u64::MAX,
+            options(noreturn),
+        )
+    }
+}
+
+/// Fills all of the guest's words with the payload's word, then answers as if nothing had been.
+pub fn words(payload: &[u8]) -> Vec<u8> {
+    for at in 0..size_of::<GuestWords>() / 8 {
+        unsafe { guest().cast::<u64>().add(at).write_volatile(word(payload)) };
+    }
+    b"answered".to_vec()
+}
+
+/// Fills all of the guest's words with the payload's second word, then makes the hypercall that the first one names; answers if it returns.
+pub fn hypercall_with(payload: &[u8]) -> Vec<u8> {
+    words(&payload[8..]);
+    unsafe { asm!("out {port}, al", port = const PORT, in("al") payload[0]) };
+    unsafe { (&raw mut (*guest()).log_bytes).write_volatile(0) };
+    b"returned".to_vec()
+}
+
+/// Fills all of the host's words with the payload's word, and claims to have taken the seed of that generation.
+pub fn host_words(payload: &[u8]) -> Vec<u8> {
+    for at in 0..size_of::<HostWords>() / 8 {
+        unsafe { host().cast::<u64>().add(at).write_volatile(word(payload)) };
+    }
+    b"answered".to_vec()
+}
+
+/// Writes the payload's byte all over the mailbox, then answers as if nothing had been.
+pub fn scribble(payload: &[u8]) -> Vec<u8> {
+    unsafe { std::ptr::write_bytes(MAILBOX as *mut u8, payload[0], BYTES as usize) };
+    b"answered".to_vec()
+}

@@ -1,0 +1,175 @@
+//! What was acknowledged: function records, durable before anyone hears of them, and all of them in memory for reading.
+//!
+//! ```text
+//! <data dir>/catalog.redb                     records, and the format of the directory
+//! <data dir>/packages/<sha256>.zip            as uploaded
+//! <data dir>/images/<sha256>-<build>.img      made from packages and runtimes
+//! <data dir>/snapshots/<key>.snapshot         made from images
+//! <data dir>/snapshots/<key>.working-set      which of its pages to bring in first
+//! ```
+//!
+//! Images and snapshots are caches: their names say what is in them, and whoever misses one makes it again.
+
+mod directory;
+mod record;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+pub(crate) use directory::{Directory, image_name, package_name, snapshot_name, working_set_name};
+pub(crate) use record::{Record, Revision, new_revision_id};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+
+use crate::{
+    files, limits,
+    refusal::{OpenError, Refusal},
+};
+
+/// Format of the data directory that this module writes, and the newest that it reads.
+const FORMAT: u64 = 1;
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+const FUNCTIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("functions");
+const FORMAT_KEY: &str = "format";
+
+/// The records.
+pub(crate) struct Catalog {
+    /// Held by whoever changes something, from reading the record to publishing it.
+    database: Mutex<Database>,
+    records: RwLock<BTreeMap<String, Arc<Record>>>,
+}
+
+impl Catalog {
+    /// Opens or creates the catalog of a directory. Blocks.
+    pub(crate) fn open(directory: &Directory) -> Result<Catalog, OpenError> {
+        let path = directory.catalog();
+        let database = Database::create(&path).map_err(|error| open_error(directory.root(), error))?;
+        let damaged = |error: redb::Error| OpenError::Damaged { path: directory.root().into(), detail: error.to_string() };
+        let found = prepare(&database).map_err(damaged)?;
+        if found > FORMAT {
+            return Err(OpenError::NewerFormat { path: directory.root().into(), found, known: FORMAT });
+        }
+        files::sync_directory(directory.root())
+            .map_err(|source| OpenError::DataDir { path: directory.root().into(), source })?;
+        let mut records = BTreeMap::new();
+        for (name, bytes) in read_all(&database).map_err(damaged)? {
+            let record: Record = serde_json::from_slice(&bytes).map_err(|error| OpenError::Damaged {
+                path: directory.root().into(),
+                detail: format!("the record of function {name}: {error}"),
+            })?;
+            records.insert(name, Arc::new(record));
+        }
+        Ok(Catalog { database: Mutex::new(database), records: RwLock::new(records) })
+    }
+
+    /// The record of `name`.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Record>> {
+        self.records.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Every record, by name.
+    pub(crate) fn all(&self) -> Vec<Arc<Record>> {
+        self.records.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Number of records.
+    pub(crate) fn len(&self) -> usize {
+        self.records.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// At most `limit` records by name, from the one after `after`; with it, the last name if there are more.
+    pub(crate) fn page(&self, after: Option<&str>, limit: usize) -> (Vec<Arc<Record>>, Option<String>) {
+        use std::ops::Bound;
+        let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let limit = limit.clamp(1, limits::LIST_PAGE);
+        let mut rest = records.range::<str, _>((start, Bound::Unbounded));
+        let page: Vec<_> = rest.by_ref().take(limit).map(|(_, record)| record.clone()).collect();
+        let more = rest.next().is_some();
+        let last = page.last().filter(|_| more).map(|record| record.function.configuration.name.clone());
+        (page, last)
+    }
+
+    /// Changes the record of `name` into what `decide` makes of it; `None` removes it. One change at a time, on the disk
+    /// before it is seen. Blocks.
+    pub(crate) fn change(
+        &self, name: &str, decide: impl FnOnce(Option<&Record>) -> Result<Option<Record>, Refusal>,
+    ) -> Result<Option<Arc<Record>>, Refusal> {
+        let database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.get(name);
+        let after = decide(before.as_deref())?.map(Arc::new);
+        if after.is_some() && before.is_none() && self.len() >= limits::FUNCTIONS {
+            return Err(Refusal::InvalidParameter(format!("no more than {} functions", limits::FUNCTIONS)));
+        }
+        write(&database, name, after.as_deref())
+            .map_err(|error| Refusal::Platform(format!("the catalog cannot be written: {error}")))?;
+        let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        match &after {
+            Some(record) => drop(records.insert(name.to_owned(), record.clone())),
+            None => drop(records.remove(name)),
+        }
+        Ok(after)
+    }
+}
+
+/// Creates what is missing; the format that is there.
+fn prepare(database: &Database) -> Result<u64, redb::Error> {
+    let transaction = database.begin_write()?;
+    let found = {
+        let mut meta = transaction.open_table(META)?;
+        let found = meta.get(FORMAT_KEY)?.map(|format| format.value());
+        if found.is_none() {
+            meta.insert(FORMAT_KEY, FORMAT)?;
+        }
+        found.unwrap_or(FORMAT)
+    };
+    if found > FORMAT {
+        // Not a byte of a newer directory is touched.
+        transaction.abort()?;
+        return Ok(found);
+    }
+    transaction.open_table(FUNCTIONS)?;
+    transaction.commit()?;
+    Ok(found)
+}
+
+fn read_all(database: &Database) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+    let transaction = database.begin_read()?;
+    let table = transaction.open_table(FUNCTIONS)?;
+    let mut records = Vec::new();
+    for entry in table.iter()? {
+        let (name, bytes) = entry?;
+        records.push((name.value().to_owned(), bytes.value().to_vec()));
+    }
+    Ok(records)
+}
+
+/// One transaction. A commit of redb returns when it is on the disk.
+fn write(database: &Database, name: &str, record: Option<&Record>) -> Result<(), Box<dyn std::error::Error>> {
+    let transaction = database.begin_write()?;
+    {
+        let mut table = transaction.open_table(FUNCTIONS)?;
+        match record {
+            Some(record) => drop(table.insert(name, serde_json::to_vec(record)?.as_slice())?),
+            None => drop(table.remove(name)?),
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn open_error(root: &Path, error: DatabaseError) -> OpenError {
+    let path = PathBuf::from(root);
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => OpenError::Locked { path },
+        DatabaseError::Storage(StorageError::Io(source)) if source.kind() != std::io::ErrorKind::InvalidData => {
+            OpenError::DataDir { path, source }
+        }
+        other => OpenError::Damaged { path, detail: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests;

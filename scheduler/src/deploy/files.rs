@@ -1,0 +1,84 @@
+//! The files of a deploy.
+
+use std::{collections::HashSet, fs::OpenOptions, io, path::Path, sync::Arc};
+
+use super::{Base, DeployError, Deployer, blocking};
+use crate::{
+    catalog::{Directory, image_name, package_name, snapshot_name, working_set_name},
+    files::{Unfinished, collect_orphans, write_durably},
+    image::{ImageError, function_tree},
+    limits,
+    machine::{Command, Image, Machine, Report, Snapshot, carry_out},
+    package,
+};
+
+/// The snapshot at `path`, if it is there and good. One that is not good is made anew by whoever asks.
+pub(super) async fn open_snapshot(deployer: &Deployer, path: &Path) -> Option<Snapshot> {
+    if !path.exists() {
+        return None;
+    }
+    let (host, path) = (deployer.host.clone(), path.to_owned());
+    let opened = blocking(move || host.open_snapshot(&path)).await;
+    opened.inspect_err(|error| tracing::warn!(%error, "a snapshot cannot be used and is made anew")).ok()
+}
+
+/// Saves the waiting guest of `machine` at `path`.
+pub(super) async fn save(machine: &mut dyn Machine, path: &Path) -> Result<(), DeployError> {
+    let failed = |error: &dyn std::fmt::Display| DeployError(format!("a snapshot cannot be saved: {error}"));
+    let unfinished = Unfinished::new(path);
+    let open = OpenOptions::new().read(true).write(true).create_new(true).open(&unfinished.path);
+    let file = open.map_err(|error| failed(&error))?;
+    let saved = |report: &Report| matches!(report, Report::Saved);
+    carry_out(machine, Command::Save { to: &file }, limits::SAVE_TIMEOUT, saved).await.map_err(|gone| failed(&gone))?;
+    let path = path.to_owned();
+    blocking(move || file.sync_all().and_then(|()| unfinished.finish(&path)).map_err(|error| error.to_string())).await
+}
+
+/// The image of the package with that hash, made from it if it is not there.
+pub(super) async fn function_image(deployer: &Deployer, sha256_hex: &str) -> Result<Arc<Image>, DeployError> {
+    let (host, directory, sha256_hex) = (deployer.host.clone(), deployer.directory.clone(), sha256_hex.to_owned());
+    let image = blocking(move || {
+        let path = directory.image(&sha256_hex);
+        if !path.exists() {
+            make_image(&directory, &sha256_hex)?;
+        }
+        host.open_image(&path)
+    });
+    image.await.map(Arc::new)
+}
+
+fn make_image(directory: &Directory, sha256_hex: &str) -> Result<(), String> {
+    let bytes = std::fs::read(directory.package(sha256_hex)).map_err(|error| format!("the package cannot be read: {error}"))?;
+    // It was checked when it came; this is what gives access to its entries, and would notice if the disk has changed it.
+    let package = package::check(bytes.into()).map_err(|error| format!("the stored package is damaged: {error:?}"))?;
+    let tree = function_tree(&package).map_err(|error| error.to_string())?;
+    let path = directory.image(sha256_hex);
+    write_durably::<ImageError>(&path, |file| tree.write(file, |entry, to| package.copy(entry, to)))
+        .map_err(|error| format!("the image cannot be written: {error}"))
+}
+
+/// Names of files that someone needs.
+#[derive(Debug, Default)]
+pub(crate) struct KnownFiles {
+    names: HashSet<String>,
+}
+
+impl KnownFiles {
+    pub(super) fn of_base(base: &Base) -> KnownFiles {
+        KnownFiles { names: HashSet::from([image_name(&base.image_sha256_hex), snapshot_name(&base.key)]) }
+    }
+
+    pub(super) fn add(&mut self, code_sha256_hex: &str, snapshot_key: &str) {
+        self.names.extend([package_name(code_sha256_hex), image_name(code_sha256_hex)]);
+        self.names.extend([snapshot_name(snapshot_key), working_set_name(snapshot_key)]);
+    }
+
+    /// Removes all others. Blocks.
+    pub(crate) fn collect(&self, directory: &Directory) -> io::Result<usize> {
+        let mut removed = 0;
+        for place in [directory.packages(), directory.images(), directory.snapshots()] {
+            removed += collect_orphans(&place, |name| self.names.contains(name))?;
+        }
+        Ok(removed)
+    }
+}

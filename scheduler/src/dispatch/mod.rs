@@ -1,0 +1,164 @@
+//! Hands instances to invocations.
+//!
+//! One [`Lane`] per function revision has its idle instances and those who wait for one. The [`Dispatcher`] is what lanes share: the
+//! shells, the room for instances, and the order in which lanes get room when there is too little.
+
+pub(crate) mod admission;
+pub(crate) mod concurrency;
+mod keeper;
+mod lane;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+pub(crate) use keeper::{available_memory, keep};
+pub(crate) use lane::{Lane, Lease, Seat};
+use tokio::{runtime::Handle, sync::Semaphore};
+
+use crate::{clock::Clock, pool::Pool};
+
+/// The bounds of dispatching.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    pub(crate) instances_max: usize,
+    pub(crate) instances_per_function_max: usize,
+    pub(crate) queue_per_function: usize,
+    pub(crate) queue_wait_max: Duration,
+    pub(crate) idle_instance_ttl: Duration,
+    pub(crate) memory_reserve_bytes: u64,
+}
+
+/// What lanes share.
+pub(crate) struct Dispatcher {
+    pub(crate) pool: Pool,
+    pub(crate) bounds: Bounds,
+    pub(crate) clock: Clock,
+    handle: Handle,
+    /// Binds at a time: more than there are cores only make each other slow.
+    binds: Semaphore,
+    instances: AtomicUsize,
+    /// As of the keeper's last look.
+    memory_available_bytes: AtomicU64,
+    /// How long a bind takes, in microseconds, smoothed.
+    bind_us: AtomicU64,
+    lanes: Mutex<Vec<Weak<Lane>>>,
+    /// Lanes whose callers wait for room, in the order in which they get it.
+    hungry: Mutex<VecDeque<Weak<Lane>>>,
+    pub(crate) failures: AtomicU64,
+}
+
+/// Room for one instance. Given back when it is dropped.
+struct Room(Arc<Dispatcher>);
+
+impl Dispatcher {
+    /// Must be called in a tokio runtime.
+    pub(crate) fn new(pool: Pool, bounds: Bounds, clock: Clock) -> Arc<Dispatcher> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Arc::new(Dispatcher {
+            pool,
+            bounds,
+            clock,
+            handle: Handle::current(),
+            binds: Semaphore::new(cores.max(2)),
+            instances: AtomicUsize::new(0),
+            memory_available_bytes: AtomicU64::new(u64::MAX),
+            bind_us: AtomicU64::new(0),
+            lanes: Mutex::new(Vec::new()),
+            hungry: Mutex::new(VecDeque::new()),
+            failures: AtomicU64::new(0),
+        })
+    }
+
+    /// Idle and busy instances, and invocations that wait.
+    pub(crate) fn totals(&self) -> (usize, usize, usize) {
+        let (mut idle, mut waiting) = (0, 0);
+        for lane in self.lanes() {
+            let load = lane.load();
+            idle += load.idle;
+            waiting += load.waiting;
+        }
+        let all = self.instances.load(Ordering::Relaxed);
+        (idle, all.saturating_sub(idle), waiting)
+    }
+
+    fn lanes(&self) -> Vec<Arc<Lane>> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.retain(|lane| lane.strong_count() > 0);
+        lanes.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Room for an instance, if need be that of the instance which has been idle for longest.
+    fn room(self: &Arc<Self>) -> Option<Room> {
+        let memory_is_low = || self.memory_available_bytes.load(Ordering::Relaxed) < self.bounds.memory_reserve_bytes;
+        if memory_is_low() && !self.evict() {
+            return None;
+        }
+        let take = || {
+            self.instances.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |instances| {
+                (instances < self.bounds.instances_max).then_some(instances + 1)
+            })
+        };
+        while take().is_err() {
+            if !self.evict() {
+                return None;
+            }
+        }
+        Some(Room(self.clone()))
+    }
+
+    /// Ends the instance that has been idle for longest; false if none is idle.
+    fn evict(&self) -> bool {
+        let lanes = self.lanes();
+        let oldest = lanes.iter().filter_map(|lane| Some((lane.idle_since()?, lane))).min_by_key(|(since, _)| *since);
+        oldest.is_some_and(|(_, lane)| lane.drop_oldest())
+    }
+
+    /// Lets the next lane that waits for room try again.
+    fn feed(&self) {
+        loop {
+            let next = self.hungry.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(lane) = next else { return };
+            if lane.upgrade().is_some_and(|lane| lane.fed()) {
+                return;
+            }
+        }
+    }
+
+    fn is_anyone_hungry(&self) -> bool {
+        !self.hungry.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    fn bind_time(&self) -> Duration {
+        match self.bind_us.load(Ordering::Relaxed) {
+            0 => BIND_ASSUMED,
+            us => Duration::from_micros(us),
+        }
+    }
+}
+
+/// What a bind is taken to need until one has been measured.
+const BIND_ASSUMED: Duration = Duration::from_millis(5);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.instances.fetch_sub(1, Ordering::Relaxed);
+        self.0.feed();
+    }
+}
+
+/// Moves a smoothed figure an eighth of the way to a new one; 0 stands for none yet.
+fn smooth(figure: &AtomicU64, sample: Duration) {
+    let sample = (sample.as_micros() as u64).max(1);
+    let _ = figure.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
+        Some(if before == 0 { sample } else { (before - before / 8 + sample / 8).max(1) })
+    });
+}
+
+#[cfg(test)]
+mod tests;

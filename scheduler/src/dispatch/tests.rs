@@ -1,0 +1,325 @@
+//! Order, bounds and ends of invocations, with machines that follow a script. Time is tokio's, stopped.
+
+use std::{future::Future, sync::atomic::AtomicUsize};
+
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::{concurrency::Concurrency, *};
+use crate::{
+    catalog::Revision,
+    clock::Instant,
+    function::Code,
+    invocation::{Answer, Invocation, Outcome, Start},
+    invoke::{self, Errand},
+    logs::FunctionLog,
+    machine::scripted::{Counts, ScriptedHost, binding},
+    refusal::{Refusal, ThrottleReason},
+    settings::StateMode,
+};
+
+struct Fixture {
+    dispatcher: Arc<Dispatcher>,
+    lane: Arc<Lane>,
+    counts: Arc<Counts>,
+    log: Arc<FunctionLog>,
+    concurrency: Arc<Concurrency>,
+    clock: Clock,
+    mode: StateMode,
+}
+
+const BOUNDS: Bounds = Bounds {
+    instances_max: 100,
+    instances_per_function_max: 10,
+    queue_per_function: 50,
+    queue_wait_max: Duration::from_secs(5),
+    idle_instance_ttl: Duration::from_secs(60),
+    memory_reserve_bytes: 0,
+};
+
+async fn fixture(host: ScriptedHost, bounds: Bounds) -> Fixture {
+    let counts = host.counts.clone();
+    let clock = Clock::From(Instant::now());
+    let dispatcher = Dispatcher::new(Pool::start(Arc::new(host), 2), bounds, clock);
+    let lane = Lane::new(dispatcher.clone(), binding("f"));
+    let concurrency = Arc::new(Concurrency::new(1000));
+    let fixture =
+        Fixture { dispatcher, lane, counts, log: Arc::default(), concurrency, clock, mode: StateMode::Reuse };
+    ms(1).await;
+    fixture
+}
+
+fn host() -> ScriptedHost {
+    ScriptedHost { bind_ms: 5, reset_ms: 2, ..ScriptedHost::default() }
+}
+
+async fn ms(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+impl Fixture {
+    fn invoke(&self, script: serde_json::Value) -> impl Future<Output = Result<Outcome, Refusal>> + use<> {
+        let configuration = crate::Configuration { name: "f".into(), timeout_s: 3, ..Default::default() };
+        let code = Code { sha256_base64: String::new(), sha256_hex: String::new(), bytes: 0 };
+        let errand = Errand {
+            invocation: Invocation { payload: script.to_string().into(), request_id: "r".into(), ..Default::default() },
+            revision: Arc::new(Revision { configuration, code }),
+            version: "$LATEST".into(),
+            mode: self.mode,
+            log: self.log.clone(),
+            clock: self.clock,
+            _permit: self.concurrency.admit("f").expect("1000 are enough"),
+            accepted: self.clock.now(),
+        };
+        invoke::carry_out(errand, self.lane.clone())
+    }
+
+    fn spawn(&self, script: serde_json::Value) -> JoinHandle<Result<Outcome, Refusal>> {
+        tokio::spawn(self.invoke(script))
+    }
+
+    fn count(&self, of: impl Fn(&Counts) -> &AtomicUsize) -> usize {
+        Counts::get(of(&self.counts))
+    }
+
+    /// Idle, all.
+    fn instances(&self) -> (usize, usize) {
+        let load = self.lane.load();
+        (load.idle, load.instances)
+    }
+}
+
+fn error_type(outcome: &Outcome) -> String {
+    let Answer::FunctionError(payload) = &outcome.answer else { panic!("no error: {:?}", outcome.answer) };
+    let payload: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
+    payload["errorType"].as_str().expect("a type").to_owned()
+}
+
+fn throttle(result: Result<Outcome, Refusal>) -> ThrottleReason {
+    match result {
+        Err(Refusal::Throttled { reason, .. }) => reason,
+        other => panic!("not throttled: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_is_bound_once_and_reused() {
+    let fixture = fixture(host(), BOUNDS).await;
+    let first = fixture.invoke(json!({"answer": 42, "log": "hello\n"})).await.expect("it runs");
+    assert_eq!((first.answer, first.start), (Answer::Response("42".into()), Start::Bound));
+    assert_eq!(first.timing.bind, Duration::from_millis(5));
+    assert!(String::from_utf8_lossy(&first.log_tail).contains("\nhello\nEND RequestId: r\nREPORT"));
+    let second = fixture.invoke(json!({"answer": null})).await.expect("it runs");
+    assert_eq!((second.answer, second.start), (Answer::Response("null".into()), Start::Warm));
+    assert_eq!((fixture.count(|c| &c.binds), fixture.instances()), (1, (1, 1)));
+    assert_eq!(fixture.concurrency.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_instance_is_busy_until_it_is_reset() {
+    let mut fixture = fixture(host(), BOUNDS).await;
+    fixture.mode = StateMode::Fresh;
+    fixture.invoke(json!({})).await.expect("it runs");
+    assert_eq!(fixture.instances(), (0, 1), "the answer does not wait for the reset");
+    ms(3).await;
+    assert_eq!((fixture.instances(), fixture.count(|c| &c.resets)), ((1, 1), 1));
+    let second = fixture.invoke(json!({})).await.expect("it runs");
+    assert_eq!(second.start, Start::Fresh);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_short_work_does_not_bind_for_every_caller() {
+    let fixture = fixture(host(), BOUNDS).await;
+    for _ in 0..3 {
+        fixture.invoke(json!({"ms": 1})).await.expect("it runs");
+    }
+    let callers: Vec<_> = (0..4).map(|_| fixture.spawn(json!({"ms": 1}))).collect();
+    for caller in callers {
+        caller.await.expect("no panic").expect("it runs");
+    }
+    assert_eq!(fixture.count(|c| &c.binds), 1, "four times 1 ms is less than a bind");
+    let callers: Vec<_> = (0..20).map(|_| fixture.spawn(json!({"ms": 100}))).collect();
+    for caller in callers {
+        caller.await.expect("no panic").expect("it runs");
+    }
+    assert_eq!(fixture.count(|c| &c.binds), 10, "long work gets what it may have");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_is_bounded_in_length_and_time() {
+    let bounds = Bounds { instances_per_function_max: 1, queue_per_function: 2, ..BOUNDS };
+    let fixture = fixture(host(), bounds).await;
+    fixture.invoke(json!({})).await.expect("it runs");
+    let running = fixture.spawn(json!({"ms": 2900}));
+    ms(1).await;
+    let waiting = [fixture.spawn(json!({"ms": 2900})), fixture.spawn(json!({}))];
+    ms(1).await;
+    assert_eq!(throttle(fixture.invoke(json!({})).await), ThrottleReason::QueueFull);
+    let [second, third] = waiting;
+    running.await.expect("no panic").expect("it runs");
+    assert_eq!(fixture.log.after(0, 100).iter().filter(|line| line.text.starts_with("START")).count(), 3);
+    assert_eq!(throttle(third.await.expect("no panic")), ThrottleReason::QueueTimeout);
+    second.await.expect("no panic").expect("it waited less than 5 s");
+    assert_eq!(fixture.instances(), (1, 1));
+    assert_eq!(fixture.concurrency.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiters_are_served_in_their_order() {
+    let fixture = fixture(host(), Bounds { instances_per_function_max: 1, ..BOUNDS }).await;
+    let ended = Arc::new(Mutex::new(Vec::new()));
+    let mut callers = Vec::new();
+    for index in 0..5 {
+        let (ended, work) = (ended.clone(), fixture.invoke(json!({"ms": 10})));
+        callers.push(tokio::spawn(async move {
+            work.await.expect("it runs");
+            ended.lock().expect("not poisoned").push(index);
+        }));
+        ms(1).await;
+    }
+    for caller in callers {
+        caller.await.expect("no panic");
+    }
+    assert_eq!(*ended.lock().expect("not poisoned"), [0, 1, 2, 3, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_ended_and_replaced() {
+    let fixture = fixture(host(), BOUNDS).await;
+    let cases = [
+        ("exit", "Runtime.ExitError"),
+        ("killed", "Runtime.ExitError"),
+        ("memory", "Runtime.OutOfMemory"),
+        ("violation", "Runtime.ExitError"),
+    ];
+    for (index, (stop, wanted)) in cases.into_iter().enumerate() {
+        let outcome = fixture.invoke(json!({"stop": stop})).await.expect("an answer");
+        assert_eq!(error_type(&outcome), wanted, "{stop}");
+        assert_eq!((fixture.instances(), fixture.count(|c| &c.binds)), ((0, 0), index + 1), "{stop}");
+    }
+    let timed_out = fixture.invoke(json!({"ms": 3001})).await.expect("an answer");
+    assert_eq!(error_type(&timed_out), "Sandbox.Timedout");
+    assert_eq!(fixture.instances(), (0, 0));
+    // A handler that raises has answered.
+    let raised = fixture.invoke(json!({"stop": "error"})).await.expect("an answer");
+    assert_eq!((error_type(&raised), fixture.instances()), ("ValueError".into(), (1, 1)));
+    assert_eq!(fixture.dispatcher.failures.load(Ordering::Relaxed), 5);
+    ms(50).await;
+    assert_eq!(fixture.count(|c| &c.alive), 3, "one instance, two shells, nothing else");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_goes_or_says_nothing_is_given_up() {
+    let fixture = fixture(host(), BOUNDS).await;
+    let start = fixture.clock.now();
+    let silent = fixture.invoke(json!({"stop": "silent"})).await;
+    assert!(matches!(silent, Err(Refusal::Platform(_))), "{silent:?}");
+    let waited = start.elapsed();
+    assert!((Duration::from_secs(3)..Duration::from_secs(6)).contains(&waited), "{waited:?}");
+    assert_eq!(fixture.instances(), (0, 0));
+    let gone = fixture.invoke(json!({"stop": "gone"})).await;
+    assert!(matches!(&gone, Err(Refusal::Platform(why)) if why.contains("killed from outside")), "{gone:?}");
+    fixture.invoke(json!({})).await.expect("the next one runs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_goes_takes_no_instance_along() {
+    let fixture = fixture(host(), Bounds { instances_per_function_max: 1, ..BOUNDS }).await;
+    let running = fixture.spawn(json!({"ms": 100}));
+    ms(20).await;
+    let waiting = fixture.spawn(json!({"log": "never\n"}));
+    ms(1).await;
+    running.abort();
+    waiting.abort();
+    ms(1).await;
+    assert_eq!((fixture.instances(), fixture.concurrency.in_flight()), ((0, 1), 1), "what has begun is finished");
+    ms(200).await;
+    assert_eq!((fixture.instances(), fixture.concurrency.in_flight()), ((1, 1), 0));
+    assert_eq!(fixture.count(|c| &c.runs), 1, "who went before his turn is not run");
+    let lines = fixture.log.after(0, 100);
+    assert!(lines.iter().any(|line| line.text.starts_with("REPORT")), "it has its REPORT all the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn binds_that_fail_are_told() {
+    let fixture = fixture(ScriptedHost { binds_fail: true, ..host() }, BOUNDS).await;
+    let callers: Vec<_> = (0..3).map(|_| fixture.spawn(json!({}))).collect();
+    for caller in callers {
+        let told = caller.await.expect("no panic");
+        assert!(matches!(&told, Err(Refusal::Platform(why)) if why.contains("scripted so")), "{told:?}");
+    }
+    assert_eq!(fixture.instances(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_idle_for_long_is_given_up() {
+    let fixture = fixture(host(), BOUNDS).await;
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || None));
+    let callers: Vec<_> = (0..3).map(|_| fixture.spawn(json!({"ms": 100}))).collect();
+    for caller in callers {
+        caller.await.expect("no panic").expect("it runs");
+    }
+    assert_eq!(fixture.instances(), (3, 3));
+    for _ in 0..7 {
+        ms(10_000).await;
+        fixture.invoke(json!({})).await.expect("it runs");
+    }
+    assert_eq!(fixture.instances(), (1, 1), "the last one used is the first one used again");
+    ms(62_000).await;
+    assert_eq!((fixture.instances(), fixture.count(|c| &c.alive)), ((0, 0), 2));
+    keeper.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_are_given_up_when_memory_is_low() {
+    let fixture = fixture(host(), Bounds { memory_reserve_bytes: 100, ..BOUNDS }).await;
+    let memory = Arc::new(AtomicU64::new(1000));
+    let seen = memory.clone();
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), move || Some(seen.load(Ordering::Relaxed))));
+    fixture.invoke(json!({})).await.expect("it runs");
+    memory.store(99, Ordering::Relaxed);
+    ms(1100).await;
+    assert_eq!(fixture.instances(), (0, 0));
+    assert_eq!(throttle(fixture.invoke(json!({})).await), ThrottleReason::QueueTimeout);
+    let waiting = fixture.spawn(json!({}));
+    ms(1100).await;
+    memory.store(1000, Ordering::Relaxed);
+    waiting.await.expect("no panic").expect("it runs once there is memory");
+    keeper.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn lanes_take_turns_for_room() {
+    let mut one = fixture(host(), Bounds { instances_max: 1, ..BOUNDS }).await;
+    one.invoke(json!({})).await.expect("it runs");
+    let lane_one = one.lane.clone();
+    let lane_two = Lane::new(one.dispatcher.clone(), binding("g"));
+    one.lane = lane_two.clone();
+    one.invoke(json!({})).await.expect("the idle instance of the other makes room");
+    assert_eq!((lane_one.load().instances, lane_two.load().instances), (0, 1));
+    let busy = one.spawn(json!({"ms": 500}));
+    ms(1).await;
+    one.lane = lane_one.clone();
+    let other = one.spawn(json!({}));
+    ms(100).await;
+    assert_eq!(lane_one.load().waiting, 1, "there is no room while the other is busy");
+    busy.await.expect("no panic").expect("it runs");
+    let freed = one.clock.now();
+    other.await.expect("no panic").expect("then there is");
+    assert_eq!(lane_two.load().instances, 0);
+    assert!(freed.elapsed() < Duration::from_millis(10), "at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retired_lane_serves_who_waits_and_keeps_nothing() {
+    let fixture = fixture(host(), Bounds { instances_per_function_max: 1, ..BOUNDS }).await;
+    let running = fixture.spawn(json!({"ms": 50}));
+    ms(10).await;
+    let waiting = fixture.spawn(json!({}));
+    ms(1).await;
+    fixture.lane.retire();
+    running.await.expect("no panic").expect("it runs");
+    waiting.await.expect("no panic").expect("it runs");
+    ms(10).await;
+    assert_eq!((fixture.instances(), fixture.count(|c| &c.alive)), ((0, 0), 2));
+}

@@ -1,0 +1,94 @@
+//! A shell that is bound to one function's snapshot.
+//!
+//! ```text
+//!  shell ──bind──► Instance ──run──► Running ──stopped──┬─ Next ──► Instance (reuse)
+//!                     ▲                                 ├─ Next ──► reset ──► Instance (fresh)
+//!                     └─────────────────────────────────┘
+//!                                                       └─ anything else, silence ──► gone: the process is ended
+//! ```
+//!
+//! The phases are types, taken by value: a machine that failed cannot come back, since there is no value left to give back.
+
+use std::{fs::File, time::Duration};
+
+use crate::{
+    clock::Instant,
+    limits,
+    machine::{Binding, Command, Event, Gone, Machine, Report, Stop, Stopped, carry_out, report},
+};
+
+/// An instance that waits for an event.
+pub(crate) struct Instance {
+    machine: Box<dyn Machine>,
+    /// Name of its log stream.
+    pub(crate) stream: String,
+    /// How long the bind took.
+    pub(crate) bind: Duration,
+    /// Events it has served.
+    pub(crate) served: u64,
+    /// Whether its memory is the snapshot's: the next event carries what differs between instances.
+    pub(crate) is_restored: bool,
+    /// Since when it waits.
+    pub(crate) idle_since: Instant,
+}
+
+/// An instance with an event. Dropping it ends the machine.
+pub(crate) struct Running {
+    instance: Instance,
+    deadline: Instant,
+}
+
+impl Instance {
+    /// Binds a shell.
+    pub(crate) async fn bind(mut shell: Box<dyn Machine>, binding: &Binding, stream: String) -> Result<Instance, Gone> {
+        let start = Instant::now();
+        let bound = |report: &Report| matches!(report, Report::Bound);
+        carry_out(&mut *shell, Command::Bind(binding), limits::BIND_TIMEOUT, bound).await?;
+        let now = Instant::now();
+        Ok(Instance { machine: shell, stream, bind: now - start, served: 0, is_restored: true, idle_since: now })
+    }
+
+    /// Gives it an event. On an error the event has not been seen by anyone. `record` takes its working set.
+    pub(crate) fn run(mut self, event: Event<'_>, timeout: Duration, record: Option<&File>) -> Result<Running, Gone> {
+        self.machine.start(Command::Run { event: Some(event), timeout, record })?;
+        self.served += 1;
+        self.is_restored = false;
+        // The machine itself ends the guest in time; if it does not even do that, it is ended from here.
+        Ok(Running { instance: self, deadline: Instant::now() + timeout + limits::REPORT_GRACE })
+    }
+
+    /// Puts its memory back.
+    pub(crate) async fn reset(mut self) -> Result<Instance, Gone> {
+        let done = |report: &Report| matches!(report, Report::ResetDone);
+        carry_out(&mut *self.machine, Command::Reset, limits::RESET_TIMEOUT, done).await?;
+        self.is_restored = true;
+        Ok(self)
+    }
+
+    /// The machine itself, for those who make snapshots.
+    pub(crate) fn machine(&mut self) -> &mut dyn Machine {
+        &mut *self.machine
+    }
+}
+
+impl Running {
+    /// How it ends. Nothing is lost if this is dropped before it is ready.
+    pub(crate) async fn stopped(&mut self) -> Result<Stopped, Gone> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        match report(&mut *self.instance.machine, left).await? {
+            Report::Stopped(stopped) => Ok(stopped),
+            Report::Failed(why) => Err(Gone(why)),
+            other => Err(Gone(format!("unexpected report {other:?}"))),
+        }
+    }
+
+    /// What is left after it stopped: the instance if it waits for its next event, else nothing.
+    pub(crate) fn settle(self, stop: &Stop) -> Option<Instance> {
+        (*stop == Stop::Next).then_some(self.instance)
+    }
+
+    /// The instance, while it runs.
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.instance
+    }
+}

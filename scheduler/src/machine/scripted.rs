@@ -1,0 +1,192 @@
+//! Machines without a guest: they do what the request says, on tokio's clock, so that order and time can be tested.
+//!
+//! An event's payload is the script: `{"ms":5}` answers after 5 ms, with `"stop"` for another end than an answer.
+
+use std::{
+    path::PathBuf,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use mayfly_abi::record;
+use serde_json::Value;
+use tokio::time::{Sleep, sleep};
+
+use super::*;
+
+/// Makes scripted machines and counts what happens to them.
+#[derive(Debug, Default)]
+pub(crate) struct ScriptedHost {
+    pub(crate) counts: Arc<Counts>,
+    /// Milliseconds that a bind and a reset take.
+    pub(crate) bind_ms: u64,
+    pub(crate) reset_ms: u64,
+    /// Whether binds fail.
+    pub(crate) binds_fail: bool,
+    /// Answer to INIT: kind and payload.
+    pub(crate) init: Option<(u32, Vec<u8>)>,
+}
+
+/// What has happened.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) spawned: AtomicUsize,
+    pub(crate) alive: AtomicUsize,
+    pub(crate) binds: AtomicUsize,
+    pub(crate) runs: AtomicUsize,
+    pub(crate) resets: AtomicUsize,
+    pub(crate) inits: AtomicUsize,
+}
+
+impl Counts {
+    pub(crate) fn get(counter: &AtomicUsize) -> usize {
+        counter.load(Ordering::SeqCst)
+    }
+}
+
+struct ScriptedMachine {
+    counts: Arc<Counts>,
+    bind_ms: u64,
+    reset_ms: u64,
+    binds_fail: bool,
+    init: Option<(u32, Vec<u8>)>,
+    bound: Option<PathBuf>,
+    pending: Option<(Pin<Box<Sleep>>, Result<Report, Gone>)>,
+}
+
+impl Host for ScriptedHost {
+    fn spawn(&self) -> Result<Box<dyn Machine>, String> {
+        self.counts.spawned.fetch_add(1, Ordering::SeqCst);
+        self.counts.alive.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(ScriptedMachine {
+            counts: self.counts.clone(),
+            bind_ms: self.bind_ms,
+            reset_ms: self.reset_ms,
+            binds_fail: self.binds_fail,
+            init: self.init.clone(),
+            bound: None,
+            pending: Some((Box::pin(sleep(Duration::ZERO)), Ok(Report::Ready))),
+        }))
+    }
+
+    fn open_snapshot(&self, path: &Path) -> Result<Snapshot, String> {
+        if path.exists() { Ok(Snapshot::Scripted(path.into())) } else { Err("no such snapshot".into()) }
+    }
+
+    fn open_image(&self, path: &Path) -> Result<Image, String> {
+        if path.exists() { Ok(Image::Scripted(path.into())) } else { Err("no such image".into()) }
+    }
+
+    fn build(&self) -> String {
+        "scripted".into()
+    }
+}
+
+impl Machine for ScriptedMachine {
+    fn start(&mut self, command: Command<'_>) -> Result<(), Gone> {
+        if let Some((_, Ok(Report::Ready))) = &self.pending {
+            self.pending = None;
+        }
+        assert!(self.pending.is_none(), "one thing at a time");
+        let (ms, report) = match command {
+            Command::Boot { .. } => (0, Ok(Report::Bound)),
+            Command::Bind(_) if self.binds_fail => (self.bind_ms, Ok(Report::Failed("it is scripted so".into()))),
+            Command::Bind(binding) => {
+                let Snapshot::Scripted(path) = &**binding.top.as_ref().unwrap_or(&binding.base) else {
+                    return Err(Gone("not a scripted snapshot".into()));
+                };
+                assert!(self.bound.replace(path.clone()).is_none(), "a shell is bound once");
+                self.counts.binds.fetch_add(1, Ordering::SeqCst);
+                (self.bind_ms, Ok(Report::Bound))
+            }
+            Command::Run { event: None, .. } => (0, Ok(next(None))),
+            Command::Run { event: Some(event), .. } if event.kind == record::INIT => {
+                self.counts.inits.fetch_add(1, Ordering::SeqCst);
+                let (kind, payload) = self.init.clone().unwrap_or((record::INIT_OK, Vec::new()));
+                (0, Ok(next(Some(AnswerRecord { kind, payload }))))
+            }
+            Command::Run { event: Some(event), timeout, .. } => {
+                self.counts.runs.fetch_add(1, Ordering::SeqCst);
+                run(event.payload, timeout)
+            }
+            Command::Save { to } => {
+                std::io::Write::write_all(&mut &*to, b"scripted").map_err(|error| Gone(error.to_string()))?;
+                (0, Ok(Report::Saved))
+            }
+            Command::Reset => {
+                self.counts.resets.fetch_add(1, Ordering::SeqCst);
+                (self.reset_ms, Ok(Report::ResetDone))
+            }
+        };
+        self.pending = Some((Box::pin(sleep(Duration::from_millis(ms))), report));
+        Ok(())
+    }
+
+    fn poll_report(&mut self, context: &mut Context<'_>) -> Poll<Result<Report, Gone>> {
+        let Some((sleep, _)) = &mut self.pending else { return Poll::Pending };
+        if sleep.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        let (_, report) = self.pending.take().expect("it is there");
+        Poll::Ready(report)
+    }
+}
+
+impl Drop for ScriptedMachine {
+    fn drop(&mut self) {
+        self.counts.alive.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What `script` says, and when.
+fn run(script: &[u8], timeout: Duration) -> (u64, Result<Report, Gone>) {
+    let script: Value = serde_json::from_slice(script).unwrap_or_default();
+    let ms = script["ms"].as_u64().unwrap_or(0);
+    if u128::from(ms) > timeout.as_millis() {
+        return (timeout.as_millis() as u64, Ok(stopped(Stop::TimedOut, None)));
+    }
+    let log = script["log"].as_str().unwrap_or_default().as_bytes().to_vec();
+    let report = match script["stop"].as_str() {
+        Some("exit") => Ok(stopped(Stop::Exited { status: 3 }, None)),
+        Some("killed") => Ok(stopped(Stop::Killed { signal: 11, diagnosis: "page fault".into() }, None)),
+        Some("memory") => Ok(stopped(Stop::OutOfMemory, None)),
+        Some("violation") => Ok(stopped(Stop::Violation("wrong port".into()), None)),
+        Some("silent") => return (1 << 40, Ok(Report::Ready)),
+        Some("gone") => Err(Gone("killed from outside".into())),
+        Some("error") => {
+            let payload = br#"{"errorMessage":"no","errorType":"ValueError","requestId":"","stackTrace":[]}"#.to_vec();
+            Ok(next(Some(AnswerRecord { kind: record::ERROR, payload })))
+        }
+        _ => Ok(next(Some(AnswerRecord { kind: record::RESPONSE, payload: script["answer"].to_string().into_bytes() }))),
+    };
+    let report = report.map(|report| match report {
+        Report::Stopped(stopped) => Report::Stopped(Stopped { log, ..stopped }),
+        other => other,
+    });
+    (ms, report)
+}
+
+fn next(answer: Option<AnswerRecord>) -> Report {
+    stopped(Stop::Next, answer)
+}
+
+fn stopped(stop: Stop, answer: Option<AnswerRecord>) -> Report {
+    let usage = Usage { duration: Duration::from_millis(2), memory_peak_bytes: 36 << 20 };
+    Report::Stopped(Stopped { stop, answer, log: Vec::new(), usage })
+}
+
+/// Binding of a function snapshot that only has a name.
+pub(crate) fn binding(name: &str) -> Binding {
+    Binding {
+        base: Arc::new(Snapshot::Scripted("base".into())),
+        top: Some(Arc::new(Snapshot::Scripted(name.into()))),
+        working_set: Arc::default(),
+        images: Vec::new(),
+        memory_bytes: 128 << 20,
+        tmp_bytes: 512 << 20,
+    }
+}
+

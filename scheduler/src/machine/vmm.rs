@@ -1,0 +1,168 @@
+//! The real machines: VM processes of `mayfly_vmm`, waited for with tokio.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{PoisonError, RwLock},
+    task::{Context, Poll, ready},
+};
+
+use mayfly_vmm::{Shell, Zygote, host};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{AnswerRecord, Command, Event, Gone, Image, Machine, Report, Snapshot, Stop, Stopped, Usage};
+use crate::{deploy::hex, refusal::OpenError};
+
+/// The argument with which the program becomes the zygote.
+pub const ZYGOTE_ARGUMENT: &str = "zygote";
+
+/// Makes VM processes.
+pub(crate) struct VmmHost {
+    program: PathBuf,
+    zygote: RwLock<Zygote>,
+    build: [u8; 16],
+}
+
+impl VmmHost {
+    /// Starts the zygote. Blocks.
+    pub(crate) fn start(program: &Path) -> Result<VmmHost, OpenError> {
+        if let Some(obstacle) = host::obstacle() {
+            return Err(OpenError::Machines(format!("{}: {}. {}", obstacle.subject, obstacle.found, obstacle.cure)));
+        }
+        let failed = |error: mayfly_vmm::Error| OpenError::Machines(error.to_string());
+        let build = mayfly_vmm::Host::open().map_err(failed)?.build();
+        let zygote = Zygote::start(program, ZYGOTE_ARGUMENT).map_err(failed)?;
+        Ok(VmmHost { program: program.to_owned(), zygote: RwLock::new(zygote), build })
+    }
+
+    fn fork(&self) -> Result<Shell, mayfly_vmm::Error> {
+        self.zygote.read().unwrap_or_else(PoisonError::into_inner).spawn()
+    }
+}
+
+impl super::Host for VmmHost {
+    fn spawn(&self) -> Result<Box<dyn Machine>, String> {
+        let shell = self.fork().or_else(|error| {
+            // All its VM processes ended with it; a new one costs nothing but them.
+            tracing::error!(%error, "the zygote cannot fork and is started anew");
+            let zygote = Zygote::start(&self.program, ZYGOTE_ARGUMENT)?;
+            *self.zygote.write().unwrap_or_else(PoisonError::into_inner) = zygote;
+            self.fork()
+        });
+        let shell = shell.map_err(|error| error.to_string())?;
+        watch(shell).map(|shell| Box::new(VmmMachine { shell }) as Box<dyn Machine>)
+    }
+
+    fn open_snapshot(&self, path: &Path) -> Result<Snapshot, String> {
+        mayfly_vmm::Snapshot::open(path, &self.build).map(Snapshot::Vmm).map_err(|error| error.to_string())
+    }
+
+    fn open_image(&self, path: &Path) -> Result<Image, String> {
+        mayfly_vmm::ImageFile::open(path).map(Image::Vmm).map_err(|error| error.to_string())
+    }
+
+    fn build(&self) -> String {
+        hex(&self.build)
+    }
+}
+
+/// Lets tokio say when a shell has a report.
+#[expect(deprecated, reason = "its successor is unsafe since a type may change its descriptor; a shell keeps one for life")]
+fn watch(shell: Shell) -> Result<AsyncFd<Shell>, String> {
+    AsyncFd::with_interest(shell, Interest::READABLE).map_err(|error| error.to_string())
+}
+
+struct VmmMachine {
+    shell: AsyncFd<Shell>,
+}
+
+impl Machine for VmmMachine {
+    fn start(&mut self, command: Command<'_>) -> Result<(), Gone> {
+        let shell = self.shell.get_mut();
+        let sent = match command {
+            Command::Boot { image, arguments, environment, memory_bytes, tmp_bytes } => {
+                shell.send(mayfly_vmm::Command::Boot { images: &[image.file()?], arguments, environment, memory_bytes, tmp_bytes })
+            }
+            Command::Bind(binding) => {
+                let images = binding.images.iter().map(|image| image.file()).collect::<Result<Vec<_>, Gone>>()?;
+                shell.send(mayfly_vmm::Command::Bind {
+                    base: binding.base.file()?,
+                    top: binding.top.as_ref().map(|top| top.file()).transpose()?,
+                    working_set: binding.working_set.recorded(),
+                    images: &images,
+                    memory_bytes: binding.memory_bytes,
+                    tmp_bytes: binding.tmp_bytes,
+                })
+            }
+            Command::Run { event, timeout, record } => {
+                let event = event.map(|Event { kind, meta, payload }| mayfly_vmm::Event { kind, meta, payload });
+                shell.send(mayfly_vmm::Command::Run { event, timeout, record })
+            }
+            Command::Save { to } => shell.send(mayfly_vmm::Command::Save { to }),
+            Command::Reset => shell.send(mayfly_vmm::Command::Reset),
+        };
+        sent.map_err(|error| Gone(error.to_string()))
+    }
+
+    fn poll_report(&mut self, context: &mut Context<'_>) -> Poll<Result<Report, Gone>> {
+        loop {
+            let ready = ready!(self.shell.poll_read_ready_mut(context));
+            let mut guard = ready.map_err(|error| Gone(error.to_string()))?;
+            let received = guard.get_inner_mut().receive();
+            // One report per command, so nothing else waits. If something has come since the guard was made, this does nothing.
+            guard.clear_ready();
+            match received {
+                Ok(Some(report)) => return Poll::Ready(Ok(translate(report))),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(Gone(error.to_string()))),
+            }
+        }
+    }
+}
+
+fn translate(report: mayfly_vmm::Report) -> Report {
+    match report {
+        mayfly_vmm::Report::Ready => Report::Ready,
+        mayfly_vmm::Report::Bound => Report::Bound,
+        mayfly_vmm::Report::Saved { .. } => Report::Saved,
+        mayfly_vmm::Report::ResetDone(_) => Report::ResetDone,
+        mayfly_vmm::Report::Failed(why) => Report::Failed(why),
+        mayfly_vmm::Report::Stopped(stopped) => Report::Stopped(Stopped {
+            stop: match stopped.stop {
+                mayfly_vmm::Stop::Next => Stop::Next,
+                mayfly_vmm::Stop::Exited { status } => Stop::Exited { status },
+                mayfly_vmm::Stop::Killed { signal, diagnosis } => Stop::Killed { signal, diagnosis },
+                mayfly_vmm::Stop::TimedOut => Stop::TimedOut,
+                mayfly_vmm::Stop::OutOfMemory => Stop::OutOfMemory,
+                mayfly_vmm::Stop::Violation(what) => Stop::Violation(what),
+            },
+            answer: stopped.answer.ok().map(|answer| AnswerRecord { kind: answer.kind, payload: answer.payload }),
+            log: stopped.log,
+            usage: Usage {
+                duration: std::time::Duration::from_nanos(stopped.usage.duration_ns),
+                memory_peak_bytes: stopped.usage.memory_peak_bytes,
+            },
+        }),
+    }
+}
+
+impl Snapshot {
+    #[allow(clippy::unnecessary_wraps, reason = "in tests there are others")]
+    fn file(&self) -> Result<&mayfly_vmm::Snapshot, Gone> {
+        match self {
+            Snapshot::Vmm(snapshot) => Ok(snapshot),
+            #[cfg(test)]
+            Snapshot::Scripted(_) => Err(Gone("not a real snapshot".into())),
+        }
+    }
+}
+
+impl Image {
+    #[allow(clippy::unnecessary_wraps, reason = "in tests there are others")]
+    fn file(&self) -> Result<&mayfly_vmm::ImageFile, Gone> {
+        match self {
+            Image::Vmm(image) => Ok(image),
+            #[cfg(test)]
+            Image::Scripted(_) => Err(Gone("not a real image".into())),
+        }
+    }
+}

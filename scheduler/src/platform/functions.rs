@@ -1,0 +1,213 @@
+//! Changes of the catalog. Each is checked, recorded durably, and only then begun.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::Inner;
+use crate::{
+    catalog::{Record, Revision, new_revision_id},
+    configuration::{ConfigurationChange, check_tags},
+    deploy::hex,
+    files::write_durably,
+    function::{Code, Function, FunctionState, NewFunction},
+    package::{self, PackageError},
+    refusal::Refusal,
+};
+
+pub(super) async fn create(inner: &Arc<Inner>, new: NewFunction) -> Result<Function, Refusal> {
+    inner.check_open()?;
+    let NewFunction { configuration, package, tags, publish } = new;
+    configuration.check()?;
+    check_tags(&tags)?;
+    if publish {
+        return Err(Refusal::InvalidParameter("Publishing versions is not supported by this platform yet.".into()));
+    }
+    let name = configuration.name.clone();
+    let taken = |name: &str| Refusal::AlreadyExists { name: name.to_owned() };
+    if inner.catalog.get(&name).is_some() {
+        return Err(taken(&name));
+    }
+    let code = check(inner, package.clone()).await?;
+    let function = Function {
+        version: "$LATEST".into(),
+        arn: inner.arn(&name),
+        code,
+        revision_id: new_revision_id(),
+        last_modified_ms: inner.clock.unix_ms(),
+        state: FunctionState::Pending,
+        state_reason: None,
+        last_update: None,
+        last_update_reason: None,
+        tags,
+        reserved_concurrency: None,
+        configuration,
+    };
+    let record = keep_and_change(inner, &name, package, function.code.clone(), move |before| match before {
+        Some(before) => Err(taken(&before.function.configuration.name)),
+        None => Ok(Record::created(function)),
+    });
+    let record = record.await?;
+    inner.begin_deploy(&name);
+    Ok(record.function.clone())
+}
+
+pub(super) async fn update_code(
+    inner: &Arc<Inner>, name: &str, package: Bytes, expected_revision: Option<String>, dry_run: bool,
+) -> Result<Function, Refusal> {
+    inner.check_open()?;
+    inner.record(name)?.check_update(expected_revision.as_deref())?;
+    let code = check(inner, package.clone()).await?;
+    if dry_run {
+        return Ok(Function { code, ..inner.record(name)?.function.clone() });
+    }
+    let (arn, now_ms, wanted) = (inner.arn(name), inner.clock.unix_ms(), code.clone());
+    let record = keep_and_change(inner, name, package, code, move |before| {
+        let before = before.ok_or(Refusal::NotFound { arn })?;
+        before.check_update(expected_revision.as_deref())?;
+        Ok(before.updating(Revision { code: wanted, ..before.wanted() }, now_ms))
+    });
+    let record = record.await?;
+    inner.begin_deploy(name);
+    Ok(record.function.clone())
+}
+
+pub(super) async fn update_configuration(
+    inner: &Arc<Inner>, name: &str, change: ConfigurationChange, expected_revision: Option<String>,
+) -> Result<Function, Refusal> {
+    inner.check_open()?;
+    let now_ms = inner.clock.unix_ms();
+    let record = change_record(inner, name, move |before| {
+        before.check_update(expected_revision.as_deref())?;
+        let configuration = before.function.configuration.with(change);
+        configuration.check()?;
+        Ok(before.updating(Revision { configuration, ..before.wanted() }, now_ms))
+    });
+    let record = record.await?;
+    inner.begin_deploy(name);
+    Ok(record.function.clone())
+}
+
+pub(super) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<(), Refusal> {
+    let (arn, this, owned) = (inner.arn(name), inner.clone(), name.to_owned());
+    blocking(move || {
+        this.catalog.change(&owned, |before| before.map(|_| None).ok_or(Refusal::NotFound { arn }))
+    })
+    .await?;
+    let slot = inner.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(name);
+    if let Some(slot) = slot {
+        slot.retire();
+    }
+    inner.concurrency.reserve(name, None);
+    inner.logs.forget(name);
+    let inner = inner.clone();
+    tokio::spawn(async move { inner.collect_orphans().await });
+    Ok(())
+}
+
+pub(super) async fn set_reserved_concurrency(
+    inner: &Arc<Inner>, name: &str, reserved: Option<u32>,
+) -> Result<Function, Refusal> {
+    inner.check_open()?;
+    let (this, owned) = (inner.clone(), name.to_owned());
+    let record = change_record(inner, name, move |before| {
+        if let Some(wanted) = reserved {
+            this.concurrency.check_reservation(&owned, wanted)?;
+        }
+        let mut next = before.touched();
+        next.function.reserved_concurrency = reserved;
+        // While no other record can change, so that two reservations cannot both be the last that fits.
+        this.concurrency.reserve(&owned, reserved);
+        Ok(next)
+    });
+    let changed = record.await;
+    // If it could not be recorded, what is recorded counts.
+    let recorded = inner.catalog.get(name).and_then(|record| record.function.reserved_concurrency);
+    inner.concurrency.reserve(name, recorded);
+    changed.map(|record| record.function.clone())
+}
+
+pub(super) async fn change_tags(
+    inner: &Arc<Inner>, name: &str, set: BTreeMap<String, String>, remove: &[String],
+) -> Result<Function, Refusal> {
+    inner.check_open()?;
+    let remove = remove.to_vec();
+    let record = change_record(inner, name, move |before| {
+        let mut next = before.clone();
+        next.function.tags.retain(|key, _| !remove.contains(key));
+        next.function.tags.extend(set);
+        check_tags(&next.function.tags)?;
+        Ok(next)
+    });
+    record.await.map(|record| record.function.clone())
+}
+
+pub(super) async fn package(inner: &Arc<Inner>, sha256_hex: &str) -> Result<Bytes, Refusal> {
+    let not_found = || Refusal::PackageNotFound(sha256_hex.to_owned());
+    // It becomes a file name.
+    if sha256_hex.len() != 64 || !sha256_hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(not_found());
+    }
+    tokio::fs::read(inner.directory.package(sha256_hex)).await.map(Bytes::from).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => not_found(),
+        _ => Refusal::Platform(format!("a package cannot be read: {error}")),
+    })
+}
+
+/// Checks a package, and gives what the function's record says of it.
+async fn check(inner: &Arc<Inner>, package: Bytes) -> Result<Code, Refusal> {
+    let _place = inner.package_checks.acquire().await.map_err(|_| Refusal::ShuttingDown)?;
+    blocking(move || {
+        package::check(package.clone()).inspect_err(|error| {
+            if let PackageError::Unreadable { detail } = error {
+                tracing::info!(detail, "a package was refused");
+            }
+        })?;
+        let sha256 = Sha256::digest(&package);
+        Ok(Code { sha256_base64: BASE64.encode(sha256), sha256_hex: hex(&sha256), bytes: package.len() as u64 })
+    })
+    .await
+}
+
+/// Writes a package, and then the record that names it.
+async fn keep_and_change(
+    inner: &Arc<Inner>, name: &str, package: Bytes, code: Code,
+    decide: impl FnOnce(Option<&Record>) -> Result<Record, Refusal> + Send + 'static,
+) -> Result<Arc<Record>, Refusal> {
+    let _nobody_collects = inner.files.read().await;
+    let (this, name) = (inner.clone(), name.to_owned());
+    blocking(move || {
+        let path = this.directory.package(&code.sha256_hex);
+        if !path.exists() {
+            write_durably::<std::io::Error>(&path, |file| std::io::Write::write_all(file, &package))
+                .map_err(|error| Refusal::Platform(format!("the package cannot be stored: {error}")))?;
+        }
+        written(this.catalog.change(&name, |before| decide(before).map(Some)))
+    })
+    .await
+}
+
+/// Changes the record of a function that exists.
+async fn change_record(
+    inner: &Arc<Inner>, name: &str, decide: impl FnOnce(&Record) -> Result<Record, Refusal> + Send + 'static,
+) -> Result<Arc<Record>, Refusal> {
+    let (this, name) = (inner.clone(), name.to_owned());
+    blocking(move || {
+        let change = this.catalog.change(&name, |before| {
+            let before = before.ok_or_else(|| Refusal::NotFound { arn: this.arn(&name) })?;
+            decide(before).map(Some)
+        });
+        written(change)
+    })
+    .await
+}
+
+fn written(change: Result<Option<Arc<Record>>, Refusal>) -> Result<Arc<Record>, Refusal> {
+    change?.ok_or_else(|| Refusal::Platform("a record went while it was written".into()))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Refusal::Platform(error.to_string()))?
+}

@@ -1,0 +1,132 @@
+//! Puts a platform together.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize},
+    },
+    time::Duration,
+};
+
+use super::{Inner, Platform};
+use crate::{
+    catalog::{Catalog, Directory, Revision},
+    clock::Clock,
+    deploy::Deployer,
+    dispatch::{Bounds, Dispatcher, available_memory, concurrency::Concurrency, keep},
+    files, limits,
+    logs::Logs,
+    machine::{Host, vmm::VmmHost},
+    pool::Pool,
+    refusal::OpenError,
+    runtime,
+    settings::Settings,
+};
+
+/// Between two tries to make the runtime.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+
+pub(super) async fn open(settings: Settings) -> Result<Platform, OpenError> {
+    let program = settings.program.clone();
+    let host = tokio::task::spawn_blocking(move || VmmHost::start(&program)).await;
+    let host = host.map_err(|error| OpenError::Machines(error.to_string()))??;
+    open_with(settings, Arc::new(host), runtime::RUSTPYTHON, Clock::System).await
+}
+
+/// With any host of machines and any program for the runtime.
+pub(super) async fn open_with(
+    settings: Settings, host: Arc<dyn Host>, program: &'static [u8], clock: Clock,
+) -> Result<Platform, OpenError> {
+    let root = settings.data_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let directory = Directory::create(&root)?;
+        let catalog = Catalog::open(&directory)?;
+        // The catalog's lock makes this process the only one here.
+        for place in [directory.packages(), directory.images(), directory.snapshots()] {
+            files::remove_unfinished(&place).map_err(|source| OpenError::DataDir { path: root.clone(), source })?;
+        }
+        Ok((directory, catalog))
+    });
+    let (directory, catalog) = opened.await.map_err(|error| OpenError::Machines(error.to_string()))??;
+    let concurrency = Arc::new(Concurrency::new(settings.account_concurrency));
+    for record in catalog.all() {
+        let function = &record.function;
+        concurrency.reserve(&function.configuration.name, function.reserved_concurrency);
+    }
+    let pool = Pool::start(host.clone(), settings.shells);
+    let dispatcher = Dispatcher::new(pool, bounds(&settings), clock);
+    tokio::spawn(keep(Arc::downgrade(&dispatcher), available_memory));
+    let deployer = Deployer::new(host, dispatcher.clone(), directory.clone(), settings.clone(), clock, program);
+    let inner = Arc::new(Inner {
+        settings,
+        clock,
+        directory,
+        catalog,
+        logs: Logs::default(),
+        concurrency,
+        dispatcher,
+        deployer,
+        slots: Mutex::new(HashMap::new()),
+        files: tokio::sync::RwLock::new(()),
+        package_checks: tokio::sync::Semaphore::new(limits::CHECKS_AT_A_TIME),
+        deploys: AtomicUsize::new(0),
+        answered: AtomicU64::new(0),
+        throttled: AtomicU64::new(0),
+        is_closing: AtomicBool::new(false),
+        trouble: Mutex::new(None),
+    });
+    for record in inner.catalog.all().iter().filter(|record| record.is_deploying()) {
+        inner.begin_deploy(&record.function.configuration.name);
+    }
+    tokio::spawn(come_up(inner.clone()));
+    Ok(Platform { inner })
+}
+
+/// Makes the runtime ready before anyone asks for it.
+async fn come_up(inner: Arc<Inner>) {
+    while let Err(error) = inner.deployer.base().await {
+        tracing::error!(%error, "the runtime cannot be made ready");
+        *inner.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        tokio::time::sleep(RETRY_PAUSE).await;
+        if inner.check_open().is_err() {
+            return;
+        }
+    }
+    inner.collect_orphans().await;
+}
+
+fn bounds(settings: &Settings) -> Bounds {
+    Bounds {
+        instances_max: settings.instances_max,
+        instances_per_function_max: settings.instances_per_function_max,
+        queue_per_function: settings.queue_per_function,
+        queue_wait_max: settings.queue_wait_max,
+        idle_instance_ttl: settings.idle_instance_ttl,
+        memory_reserve_bytes: settings.memory_reserve_bytes,
+    }
+}
+
+impl Inner {
+    /// Removes files that no function needs.
+    pub(super) async fn collect_orphans(self: Arc<Self>) {
+        let Ok(base) = self.deployer.base().await else { return };
+        let _nobody_adds = self.files.write().await;
+        let records = self.catalog.all();
+        let revisions: Vec<(Revision, &str)> = records
+            .iter()
+            .flat_map(|record| {
+                let version = record.function.version.as_str();
+                [Some(record.wanted()), record.serving.clone()].into_iter().flatten().map(move |revision| (revision, version))
+            })
+            .collect();
+        let known = self.deployer.known_files(base, revisions.iter().map(|(revision, version)| (revision, *version)));
+        let directory = self.directory.clone();
+        match tokio::task::spawn_blocking(move || known.collect(&directory)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(removed)) => tracing::info!(removed, "files that nobody needs were removed"),
+            Ok(Err(error)) => tracing::warn!(%error, "files that nobody needs cannot be removed"),
+            Err(error) => tracing::warn!(%error, "files that nobody needs cannot be removed"),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What the platform is doing, in numbers.
+
+/// As of one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Whether invocations can be served: the runtime snapshot is there, and so are shells.
+    pub ready: bool,
+    /// Why it is not ready.
+    pub not_ready_reason: Option<String>,
+    /// Whether it is being stopped.
+    pub shutting_down: bool,
+    /// Functions in the catalog.
+    pub functions: usize,
+    /// Deploys going on or waiting.
+    pub deploys: usize,
+    /// Shells that wait to be bound.
+    pub shells_ready: usize,
+    /// How many there shall be.
+    pub shells_target: usize,
+    /// Instances that wait for an event.
+    pub instances_idle: usize,
+    /// Instances that serve one, or are being bound or reset.
+    pub instances_busy: usize,
+    /// Invocations that wait for an instance.
+    pub invocations_queued: usize,
+    /// Invocations admitted and not answered.
+    pub invocations_running: usize,
+    /// Since the start: invocations answered.
+    pub invocations_total: u64,
+    /// Since the start: invocations refused for load.
+    pub throttles_total: u64,
+    /// Since the start: instances destroyed because an invocation failed.
+    pub instances_failed_total: u64,
+}
