@@ -73,7 +73,9 @@ fn through_http(platform: &Platform, report: &mut Report, runs: usize) -> Outcom
             let start = Instant::now();
             invoke(&mut client, &path);
             distribution.add(start.elapsed());
-            pause.map(std::thread::sleep);
+            if let Some(pause) = pause {
+                std::thread::sleep(pause);
+            }
         }
         report.add(&format!("hello, {name}, HTTP"), &distribution, "");
     }

@@ -1,12 +1,10 @@
 //! The table of system calls: who answers which number.
 
-use alloc::vec::Vec;
 use core::fmt::Write;
 
 use mayfly_abi::layout::{IMAGE_STRIDE_BYTES, IMAGES};
 use mayfly_kernel::errno::Errno;
 use mayfly_kernel::files::Mappable;
-use mayfly_kernel::memory::Place;
 use mayfly_kernel::syscall::call::{Call, Reply};
 use mayfly_kernel::syscall::number::{self, *};
 use mayfly_kernel::syscall::dispatch::dispatch;
@@ -15,16 +13,9 @@ use mayfly_kernel::system::{Action, Answer, System};
 use mayfly_kernel::user::UserMemory;
 
 use crate::machine::device::{self, Host};
-use crate::machine::heap::HEAP;
+use crate::machine::heap;
 use crate::machine::{Hardware, mailbox};
 use crate::{Kernel, Message, program};
-
-/// What the kernel keeps ready for itself: more than any call but a write to `/tmp` needs.
-const HEAP_RESERVE_BYTES: usize = 256 << 10;
-/// What it takes from the program's memory at a time.
-const HEAP_STEP_BYTES: u64 = 2 << 20;
-/// Bytes that one call writes to a file at most; a larger write is cut, as POSIX allows.
-const WRITE_MAX_BYTES: u64 = 1 << 20;
 
 const MAP_ANONYMOUS: u64 = 0x20;
 const MAP_FIXED: u64 = 0x10;
@@ -91,30 +82,22 @@ impl Kernel {
     /// Answers one system call.
     pub(crate) fn call(&mut self, number: u64, arguments: &[u64; 6]) -> Answer {
         if let Some(handler) = handler(number) {
-            self.reserve(0);
+            heap::reserve(&mut self.system.space, 0);
             return handler(&mut self.system, &mut self.hardware, arguments);
         }
         match number {
             MMAP => {
-                self.reserve(0);
+                heap::reserve(&mut self.system.space, 0);
                 self.mmap(arguments)
             }
+            // Every C library tries these first and goes on without: not worth a line in each function's log.
+            CLONE3 | RSEQ => Err(Errno::NOSYS),
             _ => self.file_call(number, arguments),
         }
     }
 
     fn file_call(&mut self, number: u64, arguments: &[u64; 6]) -> Answer {
-        let mut arguments = *arguments;
-        let mut room = 0;
-        if matches!(number, WRITE | PWRITE64) && arguments[0] > 2 && !self.files.is_event_device(arguments[0]) {
-            arguments[2] = arguments[2].min(WRITE_MAX_BYTES);
-            room = arguments[2] as usize;
-        } else if matches!(number, WRITEV | PWRITEV | PWRITEV2 | SENDFILE | COPY_FILE_RANGE | FALLOCATE | FTRUNCATE) {
-            room = WRITE_MAX_BYTES as usize;
-        }
-        if !self.reserve(room) && room > 0 {
-            return Err(Errno::NOSPC);
-        }
+        heap::reserve(&mut self.system.space, 0);
         let changes = self.files.changes();
         let mut resume = self.system.threads.current().resume;
         let mut environment = Host { device: &mut self.device, system: &mut self.system };
@@ -122,7 +105,7 @@ impl Kernel {
             files: &mut self.files,
             memory: &mut self.hardware,
             environment: &mut environment,
-            arguments,
+            arguments: *arguments,
             resume: &mut resume,
         };
         let Some(answer) = dispatch(number, &mut call) else {
@@ -197,23 +180,6 @@ impl Kernel {
             self.files.copy_file(fd, offset, target)?;
         }
         Ok(Action::Value(start))
-    }
-
-    /// Makes sure that the kernel's heap has room for `room` bytes more; `false` if the program's memory is used up.
-    fn reserve(&mut self, room: usize) -> bool {
-        let wanted = HEAP_RESERVE_BYTES + room + room / 8;
-        if HEAP.left_bytes() >= wanted {
-            return true;
-        }
-        let bytes = (wanted as u64).next_multiple_of(HEAP_STEP_BYTES);
-        let mut dirty = Vec::new();
-        match self.system.space.map(Place::Anywhere, bytes, 3, &mut dirty) {
-            Ok(start) => {
-                HEAP.add(start, bytes);
-                true
-            }
-            Err(_) => false,
-        }
     }
 
     /// Says once per number that a call is not supported.

@@ -57,7 +57,7 @@ pub(crate) enum Snapshot {
 pub(crate) enum Image {
     Vmm(mayfly_vmm::ImageFile),
     #[cfg(test)]
-    Scripted(std::path::PathBuf),
+    Scripted,
 }
 
 /// What a shell is bound to.

@@ -77,7 +77,7 @@ impl Host for ScriptedHost {
     }
 
     fn open_image(&self, path: &Path) -> Result<Image, String> {
-        if path.exists() { Ok(Image::Scripted(path.into())) } else { Err("no such image".into()) }
+        if path.exists() { Ok(Image::Scripted) } else { Err("no such image".into()) }
     }
 
     fn build(&self) -> String {

@@ -162,7 +162,7 @@ impl Image {
         match self {
             Image::Vmm(image) => Ok(image),
             #[cfg(test)]
-            Image::Scripted(_) => Err(Gone("not a real image".into())),
+            Image::Scripted => Err(Gone("not a real image".into())),
         }
     }
 }

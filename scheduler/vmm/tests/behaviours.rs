@@ -45,7 +45,7 @@ answers_ok! {
     mutexes_exclude: "thread-mutex"
     condition_variables_and_barriers_wake: "thread-condvar"
     channels_carry_everything: "thread-channel"
-    sleeps_of_threads_overlap: "thread-sleep"
+    threads_sleep_as_long_as_asked: "thread-sleep"
     threads_come_and_go: "thread-many"
     thread_locals_are_per_thread: "thread-local"
     waits_end_at_their_timeout: "thread-timeout"
@@ -303,7 +303,7 @@ fn abort_and_panic_end_by_sigabrt_and_the_log_is_kept() {
 
 #[test]
 fn signals_to_itself_end_a_program_unless_they_are_ignored() {
-    for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGSEGV, libc::SIGUSR1] {
+    for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGFPE, libc::SIGUSR1] {
         Guest::new("end-signal").invoke(&words([signal as u64])).assert_killed(signal, &[]);
     }
     // Rust's runtime ignores SIGPIPE; SIGCHLD is ignored by default; 0 asks only whether there is a process.
@@ -337,7 +337,7 @@ fn unknown_system_calls_are_named_once() {
 fn garbage_system_calls_are_survived() {
     for seed in 1..=8_u64 {
         let mut guest = Guest::new("call-storm");
-        guest.invoke(&words([seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)])).assert_ok();
+        guest.invoke_within(&words([seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)]), Duration::from_secs(10)).assert_ok();
     }
 }
 

@@ -6,7 +6,7 @@ use mayfly_kernel::files::environment::{Clock, Events, Log, Mapping, Memory, Mem
 use mayfly_kernel::memory::protection;
 use mayfly_kernel::system::System;
 
-use super::{entry, hypercall, mailbox};
+use super::{entry, heap, hypercall, mailbox};
 
 /// The event device.
 #[derive(Debug, Default)]
@@ -128,6 +128,10 @@ impl Clock for Host<'_> {
 }
 
 impl Memory for Host<'_> {
+    fn reserve(&mut self, bytes: usize) -> bool {
+        heap::reserve(&mut self.system.space, bytes)
+    }
+
     fn facts(&self) -> MemoryFacts {
         let space = &self.system.space;
         let permissions = |bits: u64| match bits & (protection::READ | protection::WRITE | protection::EXECUTE) {

@@ -7,6 +7,14 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr;
 
+use alloc::vec::Vec;
+use mayfly_kernel::memory::{AddressSpace, Place};
+
+/// What is kept ready: more than any call needs that does not write to `/tmp`.
+const RESERVE_BYTES: usize = 256 << 10;
+/// What is taken from the program's memory at a time.
+const STEP_BYTES: u64 = 2 << 20;
+
 const SMALLEST_SHIFT: u32 = 5;
 const CLASSES: usize = 26;
 const ARENA_BYTES: usize = 768 << 10;
@@ -34,15 +42,27 @@ unsafe impl Sync for Heap {}
 #[global_allocator]
 pub(crate) static HEAP: Heap = Heap(UnsafeCell::new(State { free: [ptr::null_mut(); CLASSES], next: 0, end: 0, left_bytes: ARENA_BYTES }));
 
+/// Makes sure that there is room for `room` bytes more; `false` if the program's memory is used up. Never called while an allocation is
+/// under way.
+pub(crate) fn reserve(space: &mut AddressSpace, room: usize) -> bool {
+    let wanted = RESERVE_BYTES + room + room / 8;
+    if HEAP.left_bytes() >= wanted {
+        return true;
+    }
+    let bytes = (wanted as u64).next_multiple_of(STEP_BYTES);
+    let mut dirty = Vec::new();
+    space.map(Place::Anywhere, bytes, 3, &mut dirty).map(|start| HEAP.add(start, bytes)).is_ok()
+}
+
 impl Heap {
     /// Bytes that are sure to be there for blocks of up to a page.
-    pub(crate) fn left_bytes(&self) -> usize {
+    fn left_bytes(&self) -> usize {
         // SAFETY: see `Sync`.
         unsafe { (*self.0.get()).left_bytes }
     }
 
     /// Takes over memory of the guest that nobody else uses.
-    pub(crate) fn add(&self, start: u64, bytes: u64) {
+    fn add(&self, start: u64, bytes: u64) {
         // SAFETY: see `Sync`.
         let state = unsafe { &mut *self.0.get() };
         // What is left of the old region is smaller than what was asked for; it is not worth keeping.

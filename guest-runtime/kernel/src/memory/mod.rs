@@ -126,7 +126,8 @@ impl AddressSpace {
             Place::Exactly { address, replace } => return self.map_exactly(address, bytes, protection, replace, dirty),
         };
         let Some(start) = start else {
-            self.refused = true;
+            // A reservation (no protection yet: the C library tries some as large as the memory) is refused without harm.
+            self.refused |= protection != 0;
             return Err(Errno::NOMEM);
         };
         self.note(Mapping { start, end: start + bytes, protection });
@@ -135,7 +136,7 @@ impl AddressSpace {
 
     fn map_exactly(&mut self, start: u64, bytes: u64, protection: u64, replace: bool, dirty: &mut Dirty) -> Result<u64, Errno> {
         let end = start.checked_add(bytes).ok_or(Errno::NOMEM)?;
-        if start % PAGE_BYTES != 0 {
+        if !start.is_multiple_of(PAGE_BYTES) {
             return Err(Errno::INVAL);
         }
         let span = Span { start, end };
@@ -322,7 +323,7 @@ fn round_up(address: u64) -> u64 {
 }
 
 fn range_end(start: u64, bytes: u64) -> Result<u64, Errno> {
-    if start % PAGE_BYTES != 0 {
+    if !start.is_multiple_of(PAGE_BYTES) {
         return Err(Errno::INVAL);
     }
     let end = start.checked_add(bytes).and_then(|end| end.checked_add(PAGE_BYTES - 1)).ok_or(Errno::INVAL)?;

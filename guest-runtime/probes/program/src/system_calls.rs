@@ -25,10 +25,13 @@ fn unknown(_: &[u8]) -> Vec<u8> {
     b"ok".to_vec()
 }
 
+/// The last word of memory: what is smaller than 16 bytes fits there, and a string may end there.
+const END: [u64; 1] = [MEMORY_MIN_BYTES - 8];
+
 /// Addresses of which 16 bytes cannot be written; most cannot be read either.
 fn bad_addresses() -> Vec<u64> {
     vec![
-        0, 1, 0xfff, PAGE_TABLES, GDT, 0x1f_fff8, KERNEL_TEXT - 8, KERNEL_TEXT, KERNEL_DATA, KERNEL_STACK.base, MAIN_STACK.base - 8,
+        0, 1, 0xfff, PAGE_TABLES, GDT, 0x1f_fff8, KERNEL_TEXT, KERNEL_DATA, KERNEL_STACK.base, MAIN_STACK.base - 8,
         MEMORY_MIN_BYTES - 8, MEMORY_MIN_BYTES, MAILBOX, MAILBOX - 8, IMAGES, IMAGES + 4096, 1 << 46, 1 << 47, (1 << 47) - 8,
         0xffff_8000_0000_0000, u64::MAX - 7, u64::MAX - 15, u64::MAX,
     ]
@@ -64,15 +67,15 @@ fn pointers(_: &[u8]) -> Vec<u8> {
         ];
         for (name, number, arguments) in writes {
             // `8` of the end fit, so smaller structures may be written at addresses near an end.
-            let fits_8 = ["sched_getaffinity", "arch_prctl"].contains(name)
-                && [KERNEL_TEXT - 8, MEMORY_MIN_BYTES - 8].contains(&bad);
+            let fits_8 = ["sched_getaffinity", "arch_prctl", "getcwd"].contains(name)
+                && END.contains(&bad);
             let null_is_good = bad == 0 && ["gettimeofday", "prlimit64", "getrusage"].contains(name);
             if !fits_8 && !null_is_good {
                 assert_eq!(call(*number, arguments), EFAULT, "{name} to {bad:#x}");
             }
         }
         let pipe = call(libc::SYS_pipe2, &[bad, 0]);
-        let fits = [KERNEL_TEXT - 8, MEMORY_MIN_BYTES - 8].contains(&bad);
+        let fits = END.contains(&bad);
         assert!(pipe == EFAULT || fits && pipe == 0, "pipe2 to {bad:#x}: {pipe}");
         // Readable are also images and, since the kernel trusts its program, the kernel's constants.
         let readable = [KERNEL_TEXT, IMAGES, IMAGES + 4096].contains(&bad);
@@ -89,9 +92,9 @@ fn pointers(_: &[u8]) -> Vec<u8> {
         ];
         for (name, number, arguments) in reads {
             let result = call(*number, arguments);
-            let small = name == &"futex" && [KERNEL_TEXT - 8, MEMORY_MIN_BYTES - 8].contains(&(bad & !3));
-            // A string may end before the bad address.
-            let text = [KERNEL_TEXT - 8, MEMORY_MIN_BYTES - 8].contains(&bad) && ["open", "rename", "chdir"].contains(name);
+            let small = name == &"futex" && END.contains(&(bad & !3));
+            // The first word may be refused for itself.
+            let text = END.contains(&bad) && ["open", "rename", "chdir", "nanosleep"].contains(name);
             assert!(readable || small || text || result == EFAULT, "{name} from {bad:#x}: {result}");
         }
         let vector = unsafe { std::slice::from_raw_parts_mut(good as *mut u64, 2) };
@@ -130,11 +133,10 @@ fn lengths(_: &[u8]) -> Vec<u8> {
             ("brk", libc::SYS_brk, vec![length]),
             ("nanosleep", libc::SYS_clock_nanosleep, vec![length, 0, good, 0]),
             ("setsockopt", libc::SYS_setsockopt, vec![zero, 1, 1, good, length]),
-            ("close_range", libc::SYS_close_range, vec![length, u64::MAX, 0]),
         ] {
             // It must come back; with what, depends on the call.
             let result = call(number, &arguments);
-            assert!(result >= -4095 , "{name} with {length:#x}: {result}");
+            assert!(result >= -4095, "{name} with {length:#x}: {result}");
         }
     }
     // The kernel still works, and so does the program's memory.
@@ -183,7 +185,9 @@ fn storm(payload: &[u8]) -> Vec<u8> {
         if arguments[0] as u32 == 3 || [libc::SYS_sendfile, libc::SYS_splice, libc::SYS_copy_file_range, libc::SYS_tee].contains(&number) {
             continue;
         }
-        call(number, &arguments);
+        eprintln!("DBG {number} {arguments:x?}");
+        let r = call(number, &arguments);
+        eprintln!("DBG   = {r}");
     }
     assert_eq!(call(libc::SYS_getpid, &[]), 1);
     b"ok".to_vec()

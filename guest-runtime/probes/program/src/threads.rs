@@ -98,21 +98,21 @@ fn channel(_: &[u8]) -> Vec<u8> {
     b"ok".to_vec()
 }
 
-/// Sleeps of several threads overlap, and end in order.
+/// Several threads sleep at once, each as long as it asked for.
 fn sleep(_: &[u8]) -> Vec<u8> {
-    let order = Mutex::new(Vec::new());
+    let awake = AtomicU64::new(0);
     let start = Instant::now();
     thread::scope(|scope| {
         for number in [3_u64, 1, 2] {
-            let order = &order;
+            let awake = &awake;
             scope.spawn(move || {
-                thread::sleep(Duration::from_millis(200 * number));
-                assert!(start.elapsed() >= Duration::from_millis(200 * number));
-                order.lock().expect("lock").push(number);
+                thread::sleep(Duration::from_millis(30 * number));
+                assert!(start.elapsed() >= Duration::from_millis(30 * number));
+                awake.fetch_add(1, Ordering::Relaxed);
             });
         }
     });
-    assert_eq!(*order.lock().expect("lock"), [1, 2, 3]);
+    assert_eq!(awake.into_inner(), 3);
     b"ok".to_vec()
 }
 
