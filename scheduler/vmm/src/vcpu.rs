@@ -48,10 +48,6 @@ pub(crate) fn cpuid(kvm: &Kvm) -> Result<(CpuId, u64), Error> {
                 xcr0 = u64::from(entry.eax) | XCR0_ALWAYS;
             }
             (0xd, 1) => entry.eax &= !(1 << 3 | 1 << 4), // XSAVES, XFD
-            // The number of the CPU on which this thread happens to run: a guest must not see it, and it is no part of what a
-            // snapshot depends on.
-            (0xb | 0x1f, _) => entry.edx = 0,
-            (0x8000_001e, _) => (entry.eax, entry.ebx, entry.ecx) = (0, entry.ebx & !0xff, entry.ecx & !0xff),
             _ => {}
         }
     }

@@ -91,6 +91,9 @@ fn pointers(_: &[u8]) -> Vec<u8> {
             ("chdir", libc::SYS_chdir, &[bad]),
         ];
         for (name, number, arguments) in reads {
+            if readable && name == &"nanosleep" {
+                continue; // for as long as the bytes there say
+            }
             let result = call(*number, arguments);
             let small = name == &"futex" && END.contains(&(bad & !3));
             // The first word may be refused for itself.
@@ -155,6 +158,8 @@ fn storm(payload: &[u8]) -> Vec<u8> {
         libc::SYS_ppoll, libc::SYS_select, libc::SYS_pselect6, libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2,
         libc::SYS_rt_sigsuspend, libc::SYS_rt_sigtimedwait, libc::SYS_rt_sigaction, libc::SYS_close, libc::SYS_close_range,
         libc::SYS_dup2, libc::SYS_dup3, libc::SYS_vfork, libc::SYS_fork,
+        // Reading from what these make would wait for ever.
+        libc::SYS_pipe, libc::SYS_pipe2, libc::SYS_eventfd, libc::SYS_eventfd2, libc::SYS_socketpair,
     ];
     let scratch = map(1 << 20);
     let mut state = crate::word(payload) | 1;
@@ -185,9 +190,7 @@ fn storm(payload: &[u8]) -> Vec<u8> {
         if arguments[0] as u32 == 3 || [libc::SYS_sendfile, libc::SYS_splice, libc::SYS_copy_file_range, libc::SYS_tee].contains(&number) {
             continue;
         }
-        eprintln!("DBG {number} {arguments:x?}");
-        let r = call(number, &arguments);
-        eprintln!("DBG   = {r}");
+        call(number, &arguments);
     }
     assert_eq!(call(libc::SYS_getpid, &[]), 1);
     b"ok".to_vec()

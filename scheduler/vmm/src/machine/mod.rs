@@ -150,6 +150,9 @@ pub struct Machine {
     segments: Vec<Segment>,
     /// Mappings that `segments` point into.
     sources: Vec<bind::Source>,
+    /// Ranges of memory that were private after the last reset, and the faults that had been taken then.
+    private: Vec<std::ops::Range<u64>>,
+    faults_seen: Option<u64>,
     base_identity: u64,
     tmp_bytes: u64,
     generation: u64,
@@ -184,6 +187,8 @@ impl Machine {
             dirty: DirtyPages::open()?,
             segments: Vec::new(),
             sources: Vec::new(),
+            private: Vec::new(),
+            faults_seen: None,
             base_identity: 0,
             tmp_bytes: 0,
             generation: 0,

@@ -34,6 +34,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_fcntl,
     libc::SYS_futex,
     libc::SYS_getrandom,
+    libc::SYS_getrusage,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
     libc::SYS_nanosleep,
