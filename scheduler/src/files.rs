@@ -12,7 +12,8 @@ const UNFINISHED: &str = ".unfinished";
 
 /// Creates `path` with what `fill` writes: under another name first, onto the disk, then under its own. Replaces what was there.
 pub(crate) fn write_durably<E: From<io::Error>>(
-    path: &Path, fill: impl FnOnce(&mut File) -> Result<(), E>,
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<(), E> {
     let unfinished = Unfinished::new(path);
     let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&unfinished.path)?;

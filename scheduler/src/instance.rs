@@ -77,8 +77,8 @@ impl Running {
         let left = self.deadline.saturating_duration_since(Instant::now());
         match report(&mut *self.instance.machine, left).await? {
             Report::Stopped(stopped) => Ok(stopped),
-            Report::Failed(why) => Err(Gone(why)),
-            other => Err(Gone(format!("unexpected report {other:?}"))),
+            Report::Failed(why) => Err(Gone::Failed(why)),
+            other => Err(Gone::Failed(format!("unexpected report {other:?}"))),
         }
     }
 

@@ -88,8 +88,11 @@ pub const DEPLOYS_AT_A_TIME: usize = 2;
 pub const CHECKS_AT_A_TIME: usize = 2;
 /// Longest wait for a shell.
 pub const SHELL_WAIT: Duration = Duration::from_secs(10);
-/// How often one invocation is given to another instance since the first had gone before it saw the event.
-pub const INSTANCE_TRIES: usize = 3;
+/// How often one invocation is given to another instance since the one before had gone before it saw the event. Many, for all
+/// instances go when their zygote does.
+pub const INSTANCE_TRIES: usize = 64;
+/// How many shells are tried for one bind: those that wait may all have gone with their zygote.
+pub const SHELL_TRIES: usize = 16;
 /// How often idle instances are looked through.
 pub const KEEPER_PERIOD: Duration = Duration::from_secs(1);
 /// How often a shutdown looks whether all is done.

@@ -54,14 +54,24 @@ struct Line {
 impl FunctionLog {
     /// Adds lines, without their ends.
     pub(crate) fn add(
-        &self, time_ms: u64, stream: &Arc<str>, request_id: Option<&Arc<str>>, lines: impl IntoIterator<Item = String>,
+        &self,
+        time_ms: u64,
+        stream: &Arc<str>,
+        request_id: Option<&Arc<str>>,
+        lines: impl IntoIterator<Item = String>,
     ) {
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         for text in lines {
             ring.sequence += 1;
             ring.bytes += text.len();
             let sequence = ring.sequence;
-            ring.lines.push_back(Line { sequence, time_ms, request_id: request_id.cloned(), stream: stream.clone(), text });
+            ring.lines.push_back(Line {
+                sequence,
+                time_ms,
+                request_id: request_id.cloned(),
+                stream: stream.clone(),
+                text,
+            });
         }
         while ring.lines.len() > limits::FUNCTION_LOG_LINES || ring.bytes > limits::FUNCTION_LOG_BYTES {
             let Some(oldest) = ring.lines.pop_front() else { break };

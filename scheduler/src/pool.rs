@@ -39,7 +39,8 @@ impl Pool {
 
     /// A shell, as soon as there is one; or why there is none.
     pub(crate) async fn take(&self) -> Result<Box<dyn Machine>, String> {
-        let mut shells = tokio::time::timeout(limits::SHELL_WAIT, self.shells.lock()).await.map_err(|_| self.no_shell())?;
+        let mut shells =
+            tokio::time::timeout(limits::SHELL_WAIT, self.shells.lock()).await.map_err(|_| self.no_shell())?;
         match tokio::time::timeout(limits::SHELL_WAIT, shells.recv()).await {
             Ok(Some(shell)) => {
                 self.state.ready.fetch_sub(1, Ordering::Relaxed);

@@ -23,6 +23,8 @@ fn main() {
         target_dir_name: "kernel",
     }
     .build();
+    // Set by `.ci/svm` for tests on an emulated CPU.
+    println!("cargo::rustc-check-cfg=cfg(mayfly_emulated_svm)");
     println!("cargo::rerun-if-changed=../../guest-runtime/abi/src");
     println!("cargo::rerun-if-changed=../../guest-runtime/kernel/kernel.ld");
     println!("cargo::rustc-env=MAYFLY_KERNEL={}", kernel.display());

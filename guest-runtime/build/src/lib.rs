@@ -44,7 +44,14 @@ pub struct Guest<'a> {
 
 impl Default for Guest<'_> {
     fn default() -> Self {
-        Guest { manifest_dir: PathBuf::new(), bin: "", features: &[], profile: "release", rustflags: &[], target_dir_name: "guest" }
+        Guest {
+            manifest_dir: PathBuf::new(),
+            bin: "",
+            features: &[],
+            profile: "release",
+            rustflags: &[],
+            target_dir_name: "guest",
+        }
     }
 }
 
@@ -83,7 +90,17 @@ impl Guest<'_> {
         }
         // The working directory decides which `.cargo/config.toml` counts.
         cargo.current_dir(manifest_dir);
-        cargo.args(["build", "--locked", "--bin", self.bin, "--profile", self.profile, "--target", TARGET, "--target-dir"]);
+        cargo.args([
+            "build",
+            "--locked",
+            "--bin",
+            self.bin,
+            "--profile",
+            self.profile,
+            "--target",
+            TARGET,
+            "--target-dir",
+        ]);
         cargo.arg(target_dir);
         if !self.features.is_empty() {
             cargo.args(["--features", &self.features.join(",")]);
@@ -103,7 +120,8 @@ fn of_outer_build(name: &OsStr) -> bool {
     const KEPT: &[&str] = &["CARGO_HOME", "CARGO_BUILD_JOBS", "CARGO_TERM_COLOR", "CARGO_INCREMENTAL"];
     const KEPT_PREFIXES: &[&str] = &["CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_SOURCE_"];
     const PREFIXES: &[&str] = &["CARGO", "RUSTC", "RUSTDOC", "RUSTFLAGS", "DEP_", "LLVM_PROFILE", "CLIPPY_"];
-    const NAMES: &[&str] = &["OUT_DIR", "TARGET", "HOST", "NUM_JOBS", "OPT_LEVEL", "PROFILE", "DEBUG", "__CARGO_FIX_PLZ"];
+    const NAMES: &[&str] =
+        &["OUT_DIR", "TARGET", "HOST", "NUM_JOBS", "OPT_LEVEL", "PROFILE", "DEBUG", "__CARGO_FIX_PLZ"];
     let Some(name) = name.to_str() else { return false };
     let starts_with = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     if KEPT.contains(&name) || starts_with(KEPT_PREFIXES) {
@@ -120,7 +138,8 @@ fn outer_target_dir() -> PathBuf {
 }
 
 fn absolute(path: &Path) -> PathBuf {
-    let outer = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR for build scripts"));
+    let outer =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR for build scripts"));
     let joined = outer.join(path);
     joined.canonicalize().unwrap_or(joined)
 }
@@ -169,7 +188,16 @@ mod tests {
 
     #[test]
     fn only_the_outer_build_is_scrubbed() {
-        for name in ["CARGO_PKG_NAME", "CARGO", "RUSTC_WRAPPER", "RUSTFLAGS", "OUT_DIR", "CARGO_MAKEFLAGS", "DEP_Z_ROOT", "CARGO_TARGET_DIR"] {
+        for name in [
+            "CARGO_PKG_NAME",
+            "CARGO",
+            "RUSTC_WRAPPER",
+            "RUSTFLAGS",
+            "OUT_DIR",
+            "CARGO_MAKEFLAGS",
+            "DEP_Z_ROOT",
+            "CARGO_TARGET_DIR",
+        ] {
             assert!(of_outer_build(OsStr::new(name)), "{name} must not reach the nested build");
         }
         for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_NET_OFFLINE", "CARGO_BUILD_JOBS"] {

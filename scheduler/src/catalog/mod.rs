@@ -46,7 +46,8 @@ impl Catalog {
     pub(crate) fn open(directory: &Directory) -> Result<Catalog, OpenError> {
         let path = directory.catalog();
         let database = Database::create(&path).map_err(|error| open_error(directory.root(), error))?;
-        let damaged = |error: redb::Error| OpenError::Damaged { path: directory.root().into(), detail: error.to_string() };
+        let damaged =
+            |error: redb::Error| OpenError::Damaged { path: directory.root().into(), detail: error.to_string() };
         let found = prepare(&database).map_err(damaged)?;
         if found > FORMAT {
             return Err(OpenError::NewerFormat { path: directory.root().into(), found, known: FORMAT });
@@ -79,6 +80,15 @@ impl Catalog {
         self.records.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Whether a function has that package, or is served from it.
+    pub(crate) fn uses_package(&self, sha256_hex: &str) -> bool {
+        let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
+        records.values().any(|record| {
+            let serving = record.serving.as_ref().map(|revision| &revision.code);
+            [Some(&record.function.code), serving].into_iter().flatten().any(|code| code.sha256_hex == sha256_hex)
+        })
+    }
+
     /// At most `limit` records by name, from the one after `after`; with it, the last name if there are more.
     pub(crate) fn page(&self, after: Option<&str>, limit: usize) -> (Vec<Arc<Record>>, Option<String>) {
         use std::ops::Bound;
@@ -95,7 +105,9 @@ impl Catalog {
     /// Changes the record of `name` into what `decide` makes of it; `None` removes it. One change at a time, on the disk
     /// before it is seen. Blocks.
     pub(crate) fn change(
-        &self, name: &str, decide: impl FnOnce(Option<&Record>) -> Result<Option<Record>, Refusal>,
+        &self,
+        name: &str,
+        decide: impl FnOnce(Option<&Record>) -> Result<Option<Record>, Refusal>,
     ) -> Result<Option<Arc<Record>>, Refusal> {
         let database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.get(name);

@@ -106,7 +106,7 @@ fn what_cannot_be_opened_says_why() {
 
     let file = root.path().join("file");
     std::fs::write(&file, b"").expect("writes");
-    let unusable = Directory::create(&file).err().expect("no directory").to_string();
+    let unusable = Directory::create(&file).expect_err("no directory").to_string();
     assert!(unusable.contains("cannot be used"), "{unusable}");
 }
 
@@ -116,7 +116,10 @@ fn a_record_takes_its_steps() {
     assert!(created.is_deploying());
     assert!(matches!(created.check_update(None), Err(Refusal::UpdateInProgress { .. })));
     let active = created.deployed();
-    assert_eq!((active.function.state, active.function.last_update), (FunctionState::Active, Some(UpdateStatus::Successful)));
+    assert_eq!(
+        (active.function.state, active.function.last_update),
+        (FunctionState::Active, Some(UpdateStatus::Successful))
+    );
     assert_ne!(active.function.revision_id, created.function.revision_id);
     assert!(matches!(active.check_update(Some("other")), Err(Refusal::RevisionMismatch)));
     active.check_update(Some(&active.function.revision_id)).expect("it is that one");
@@ -129,7 +132,10 @@ fn a_record_takes_its_steps() {
     assert_eq!(updating.serving, active.serving, "the old one serves until then");
     assert_eq!(updating.deployed().serving, Some(wanted));
     let failed = updating.failed("why".into());
-    assert_eq!((failed.function.state, failed.function.last_update), (FunctionState::Active, Some(UpdateStatus::Failed)));
+    assert_eq!(
+        (failed.function.state, failed.function.last_update),
+        (FunctionState::Active, Some(UpdateStatus::Failed))
+    );
     assert_eq!(failed.serving, active.serving);
 
     let never = created.failed("why".into());

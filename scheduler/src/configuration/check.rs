@@ -48,7 +48,11 @@ impl Configuration {
         check_range("ephemeralStorage.size", self.ephemeral_storage_mb, &limits::EPHEMERAL_STORAGE_MB)?;
         if self.architectures != ["x86_64"] {
             let text = format!("[{}]", self.architectures.join(", "));
-            return Err(constraint(&text, "architectures", "satisfy constraint: [Member must satisfy enum value set: [x86_64]]"));
+            return Err(constraint(
+                &text,
+                "architectures",
+                "satisfy constraint: [Member must satisfy enum value set: [x86_64]]",
+            ));
         }
         check_one_of("tracingConfig.mode", &self.tracing_mode, &["Active", "PassThrough"])?;
         check_one_of("snapStart.applyOn", &self.snap_start, &["PublishedVersions", "None"])?;
@@ -165,10 +169,18 @@ fn check_environment(environment: &BTreeMap<String, String>) -> Result<(), Refus
 
 fn check_range(field: &str, value: u32, range: &RangeInclusive<u32>) -> Result<(), Refusal> {
     if value < *range.start() {
-        return Err(constraint(&value.to_string(), field, &format!("have value greater than or equal to {}", range.start())));
+        return Err(constraint(
+            &value.to_string(),
+            field,
+            &format!("have value greater than or equal to {}", range.start()),
+        ));
     }
     if value > *range.end() {
-        return Err(constraint(&value.to_string(), field, &format!("have value less than or equal to {}", range.end())));
+        return Err(constraint(
+            &value.to_string(),
+            field,
+            &format!("have value less than or equal to {}", range.end()),
+        ));
     }
     Ok(())
 }
@@ -198,7 +210,12 @@ mod tests {
     use super::*;
 
     fn good() -> Configuration {
-        Configuration { name: "f".into(), runtime: "rustpython".into(), handler: "m.h".into(), ..Configuration::default() }
+        Configuration {
+            name: "f".into(),
+            runtime: "rustpython".into(),
+            handler: "m.h".into(),
+            ..Configuration::default()
+        }
     }
 
     fn with(edit: impl FnOnce(&mut Configuration)) -> Result<(), String> {

@@ -93,7 +93,9 @@ async fn boot(deployer: &Deployer, image: &Image, path: &Path) -> Result<(), Dep
         tmp_bytes: TMP_BYTES,
     };
     let bound = |report: &Report| matches!(report, Report::Bound);
-    carry_out(&mut *shell, command, limits::BOOT_TIMEOUT, bound).await.map_err(|gone| failed("start", gone.to_string()))?;
+    carry_out(&mut *shell, command, limits::BOOT_TIMEOUT, bound)
+        .await
+        .map_err(|gone| failed("start", gone.to_string()))?;
     let run = Command::Run { event: None, timeout: limits::BOOT_TIMEOUT, record: None };
     shell.start(run).map_err(|gone| failed("run", gone.to_string()))?;
     let limit = limits::BOOT_TIMEOUT + limits::REPORT_GRACE;

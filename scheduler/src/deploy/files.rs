@@ -48,7 +48,8 @@ pub(super) async fn function_image(deployer: &Deployer, sha256_hex: &str) -> Res
 }
 
 fn make_image(directory: &Directory, sha256_hex: &str) -> Result<(), String> {
-    let bytes = std::fs::read(directory.package(sha256_hex)).map_err(|error| format!("the package cannot be read: {error}"))?;
+    let bytes =
+        std::fs::read(directory.package(sha256_hex)).map_err(|error| format!("the package cannot be read: {error}"))?;
     // It was checked when it came; this is what gives access to its entries, and would notice if the disk has changed it.
     let package = package::check(bytes.into()).map_err(|error| format!("the stored package is damaged: {error:?}"))?;
     let tree = function_tree(&package).map_err(|error| error.to_string())?;

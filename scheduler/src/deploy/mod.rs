@@ -9,8 +9,8 @@
 //! Every file is named by what it was made from, so whatever is there already is used, and a deploy that a crash interrupted
 //! is simply made again. A handler that cannot be imported is no failed deploy: its callers are told, as on Lambda.
 
-mod base;
 mod bake;
+mod base;
 mod files;
 
 use std::sync::Arc;
@@ -57,7 +57,11 @@ pub(crate) struct DeployError(pub(crate) String);
 
 impl Deployer {
     pub(crate) fn new(
-        host: Arc<dyn Host>, dispatcher: Arc<Dispatcher>, directory: Directory, settings: Settings, clock: Clock,
+        host: Arc<dyn Host>,
+        dispatcher: Arc<Dispatcher>,
+        directory: Directory,
+        settings: Settings,
+        clock: Clock,
         program: &'static [u8],
     ) -> Deployer {
         let places = Semaphore::new(limits::DEPLOYS_AT_A_TIME);
@@ -103,9 +107,17 @@ impl Deployer {
         })
     }
 
+    /// Name of the snapshot of a revision; `None` before there is a runtime to make it on.
+    pub(crate) fn snapshot_key(&self, revision: &Revision, version: &str) -> Option<String> {
+        let meta = InitMeta::new(&revision.configuration, version, &self.settings).to_json();
+        self.base.get().map(|base| key(base, revision, &meta))
+    }
+
     /// Names of the files that these revisions need.
     pub(crate) fn known_files<'a>(
-        &self, base: &Base, revisions: impl Iterator<Item = (&'a Revision, &'a str)>,
+        &self,
+        base: &Base,
+        revisions: impl Iterator<Item = (&'a Revision, &'a str)>,
     ) -> files::KnownFiles {
         let mut known = files::KnownFiles::of_base(base);
         for (revision, version) in revisions {

@@ -68,7 +68,8 @@ impl Concurrency {
         let own = counts.reserved.get(function).map_or(0, |reserved| reserved.limit);
         let others = counts.reserved_total - own;
         // Lambda keeps 100 for functions without a reservation; an account smaller than that keeps nothing.
-        let kept = if counts.limit > limits::UNRESERVED_CONCURRENCY_MIN { limits::UNRESERVED_CONCURRENCY_MIN } else { 0 };
+        let kept =
+            if counts.limit > limits::UNRESERVED_CONCURRENCY_MIN { limits::UNRESERVED_CONCURRENCY_MIN } else { 0 };
         if u64::from(others) + u64::from(wanted) + u64::from(kept) > u64::from(counts.limit) {
             return Err(Refusal::InvalidParameter(format!(
                 "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its \
@@ -93,7 +94,8 @@ impl Concurrency {
     /// Invocations in flight.
     pub(crate) fn in_flight(&self) -> usize {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.unreserved_in_flight as usize + counts.reserved.values().map(|reserved| reserved.in_flight as usize).sum::<usize>()
+        counts.unreserved_in_flight as usize
+            + counts.reserved.values().map(|reserved| reserved.in_flight as usize).sum::<usize>()
     }
 }
 

@@ -32,7 +32,8 @@ use super::{
 use crate::{
     clock::Instant,
     instance::Instance,
-    machine::{Binding, WorkingSet},
+    limits,
+    machine::{Binding, Gone, WorkingSet},
     refusal::{Refusal, ThrottleReason},
 };
 
@@ -207,9 +208,17 @@ impl Lane {
 
     async fn bind_shell(&self) -> Result<Instance, String> {
         let _one_of_few = self.dispatcher.binds.acquire().await.map_err(|error| error.to_string())?;
-        let shell = self.dispatcher.pool.take().await?;
-        let stream = crate::invoke::log_stream(self.dispatcher.clock.unix_ms());
-        Instance::bind(shell, &self.binding, stream).await.map_err(|gone| gone.to_string())
+        let mut gone = String::new();
+        for _ in 0..limits::SHELL_TRIES {
+            let shell = self.dispatcher.pool.take().await?;
+            let stream = crate::invoke::log_stream(self.dispatcher.clock.unix_ms());
+            match Instance::bind(shell, &self.binding, stream).await {
+                Ok(instance) => return Ok(instance),
+                Err(Gone::Ended(why)) => gone = why,
+                Err(other) => return Err(other.to_string()),
+            }
+        }
+        Err(gone)
     }
 
     /// Puts an instance where it is needed: to the one who waits for longest, else idle.

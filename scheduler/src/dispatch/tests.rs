@@ -43,8 +43,7 @@ async fn fixture(host: ScriptedHost, bounds: Bounds) -> Fixture {
     let dispatcher = Dispatcher::new(Pool::start(Arc::new(host), 2), bounds, clock);
     let lane = Lane::new(dispatcher.clone(), binding("f"));
     let concurrency = Arc::new(Concurrency::new(1000));
-    let fixture =
-        Fixture { dispatcher, lane, counts, log: Arc::default(), concurrency, clock, mode: StateMode::Reuse };
+    let fixture = Fixture { dispatcher, lane, counts, log: Arc::default(), concurrency, clock, mode: StateMode::Reuse };
     ms(1).await;
     fixture
 }

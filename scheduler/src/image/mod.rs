@@ -32,9 +32,12 @@ struct Node<S> {
     kind: Kind<S>,
 }
 
+/// By name, in the order in which an image has them.
+type Children<S> = BTreeMap<Vec<u8>, Node<S>>;
+
 #[derive(Debug)]
 enum Kind<S> {
-    Directory(BTreeMap<Vec<u8>, Node<S>>),
+    Directory(Children<S>),
     File { bytes: u64, source: S },
     Link(Vec<u8>),
 }
@@ -72,7 +75,12 @@ impl<S> Tree<S> {
 
     /// Adds a file, and the directories above it.
     pub(crate) fn file(
-        &mut self, path: &str, permissions: u32, modified_s: u64, bytes: u64, source: S,
+        &mut self,
+        path: &str,
+        permissions: u32,
+        modified_s: u64,
+        bytes: u64,
+        source: S,
     ) -> Result<(), ImageError> {
         self.add(path, Node { permissions, modified_s, kind: Kind::File { bytes, source } })
     }
@@ -91,7 +99,7 @@ impl<S> Tree<S> {
     }
 
     /// The directory in which `path` is, and its name there.
-    fn place<'a>(&mut self, path: &'a str) -> Result<(&mut BTreeMap<Vec<u8>, Node<S>>, &'a str), ImageError> {
+    fn place<'a>(&mut self, path: &'a str) -> Result<(&mut Children<S>, &'a str), ImageError> {
         let wrong = || ImageError::Path(path.to_owned());
         let (parents, name) = path.strip_prefix('/').ok_or_else(wrong)?.rsplit_once('/').unwrap_or(("", &path[1..]));
         let mut directory = match &mut self.root.kind {
@@ -113,7 +121,9 @@ impl<S> Tree<S> {
 
     /// Writes the image to the start of an empty `file`. `fill` writes the bytes of a source, exactly as many as were said.
     pub(crate) fn write(
-        &self, file: &mut File, mut fill: impl FnMut(&S, &mut dyn Write) -> io::Result<()>,
+        &self,
+        file: &mut File,
+        mut fill: impl FnMut(&S, &mut dyn Write) -> io::Result<()>,
     ) -> Result<(), ImageError> {
         let layout = Layout::new(self)?;
         // Where nothing is written there is a hole: the padding costs no disk.

@@ -53,9 +53,10 @@ impl Failure {
                 has_request_id: true,
                 diagnosis: Some("the function used up its memory".into()),
             },
-            Stop::Violation(what) => {
-                exit("Runtime exited with error: signal: killed".into(), Some(format!("stopped by the platform: {what}")))
-            }
+            Stop::Violation(what) => exit(
+                "Runtime exited with error: signal: killed".into(),
+                Some(format!("stopped by the platform: {what}")),
+            ),
         }
     }
 
@@ -74,7 +75,11 @@ impl Failure {
 
     /// The message as callers see it.
     pub(crate) fn message(&self, request_id: &str) -> String {
-        if self.has_request_id { format!("RequestId: {request_id} Error: {}", self.message) } else { self.message.clone() }
+        if self.has_request_id {
+            format!("RequestId: {request_id} Error: {}", self.message)
+        } else {
+            self.message.clone()
+        }
     }
 
     /// The message without the request.

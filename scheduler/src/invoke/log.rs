@@ -41,7 +41,13 @@ pub(crate) struct Figures {
 }
 
 impl InvocationLog {
-    pub(crate) fn new(log: Arc<FunctionLog>, clock: Clock, format: LogFormat, stream: &str, request_id: &str) -> InvocationLog {
+    pub(crate) fn new(
+        log: Arc<FunctionLog>,
+        clock: Clock,
+        format: LogFormat,
+        stream: &str,
+        request_id: &str,
+    ) -> InvocationLog {
         InvocationLog {
             log,
             clock,
@@ -59,7 +65,9 @@ impl InvocationLog {
     pub(crate) fn start(&mut self, version: &str) {
         let line = match self.format {
             LogFormat::Text => format!("START RequestId: {} Version: {version}", self.request_id),
-            LogFormat::Json => self.event("platform.start", &json!({"requestId": &*self.request_id, "version": version})),
+            LogFormat::Json => {
+                self.event("platform.start", &json!({"requestId": &*self.request_id, "version": version}))
+            }
         };
         self.say(line);
     }
@@ -96,7 +104,9 @@ impl InvocationLog {
             self.say(format!("mayfly: {diagnosis}"));
         }
         let line = match failure.error_type {
-            "Sandbox.Timedout" => format!("{} {} {}", timestamp(self.clock.unix_ms()), self.request_id, failure.bare_message()),
+            "Sandbox.Timedout" => {
+                format!("{} {} {}", timestamp(self.clock.unix_ms()), self.request_id, failure.bare_message())
+            }
             kind => format!("{} {kind}", failure.message(&self.request_id)),
         };
         self.say(line);
@@ -202,7 +212,12 @@ pub(crate) fn timestamp(unix_ms: u64) -> String {
     let (year, month, day) = date(unix_ms);
     let of_day = unix_ms % 86_400_000;
     let (seconds, millis) = (of_day / 1000, of_day % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{millis:03}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{millis:03}Z",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 #[cfg(test)]
@@ -256,7 +271,10 @@ mod tests {
         killed.failure(&Failure::of_stop(&Stop::Killed { signal: 11, diagnosis: "page fault at 0".into() }, 3));
         let tail = killed.end(&Figures { failure: Some(("error", "Runtime.ExitError")), ..FIGURES });
         let text = String::from_utf8_lossy(&tail);
-        assert!(text.starts_with("mayfly: page fault at 0\nRequestId: r Error: Runtime exited with error: signal: segm"), "{text}");
+        assert!(
+            text.starts_with("mayfly: page fault at 0\nRequestId: r Error: Runtime exited with error: signal: segm"),
+            "{text}"
+        );
         assert!(text.ends_with("\tStatus: error\tError Type: Runtime.ExitError\n"), "{text}");
     }
 
@@ -283,7 +301,13 @@ mod tests {
         assert_eq!(tail.len(), limits::LOG_TAIL_BYTES);
         let lines = lines(&function);
         let cut = lines.iter().find(|line| line.starts_with("mayfly: ")).expect("it says so");
-        assert_eq!(cut, &format!("mayfly: the log of this invocation was cut: {} more bytes", 2_000_000 - limits::INVOCATION_LOG_BYTES));
+        assert_eq!(
+            cut,
+            &format!(
+                "mayfly: the log of this invocation was cut: {} more bytes",
+                2_000_000 - limits::INVOCATION_LOG_BYTES
+            )
+        );
         assert!(lines.iter().map(String::len).sum::<usize>() < limits::INVOCATION_LOG_BYTES + 1000);
     }
 

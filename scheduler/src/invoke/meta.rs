@@ -128,7 +128,9 @@ mod tests {
             name: "f".into(),
             runtime: "python3.12".into(),
             handler: "m.h".into(),
-            environment: Some([("TABLE".to_owned(), "t".to_owned()), ("TZ".to_owned(), "Europe/Paris".to_owned())].into()),
+            environment: Some(
+                [("TABLE".to_owned(), "t".to_owned()), ("TZ".to_owned(), "Europe/Paris".to_owned())].into(),
+            ),
             ..Configuration::default()
         };
         let meta = InitMeta::new(&configuration, "$LATEST", &Settings::default());

@@ -65,8 +65,13 @@ pub(crate) async fn carry_out(errand: Errand, lane: Arc<Lane>) -> Result<Outcome
 pub(crate) fn init_failed(errand: &Errand, init: &InitFailure) -> Outcome {
     let Errand { invocation, revision, .. } = errand;
     let configuration = &revision.configuration;
-    let mut log =
-        InvocationLog::new(errand.log.clone(), errand.clock, configuration.logging.format, INIT_STREAM, &invocation.request_id);
+    let mut log = InvocationLog::new(
+        errand.log.clone(),
+        errand.clock,
+        configuration.logging.format,
+        INIT_STREAM,
+        &invocation.request_id,
+    );
     log.start(&errand.version);
     log.guest(&init.log);
     let (payload, failure) = match &init.cause {
@@ -133,7 +138,9 @@ struct Flight {
 impl Flight {
     /// Gives the event to the instance; if that has gone, gives the errand back.
     fn take_off(errand: Errand, lane: Arc<Lane>, lease: Lease) -> Result<Flight, (Box<Errand>, Gone)> {
-        let Some((instance, seat)) = lease.take() else { return Err((Box::new(errand), Gone("taken before".into()))) };
+        let Some((instance, seat)) = lease.take() else {
+            return Err((Box::new(errand), Gone::Ended("taken before".into())));
+        };
         let began = errand.clock.now();
         let Errand { invocation, revision, .. } = &errand;
         let configuration = &revision.configuration;
@@ -178,7 +185,8 @@ impl Flight {
         let duration = if usage.duration.is_zero() { elapsed } else { usage.duration };
         let configuration = &errand.revision.configuration;
         let bind = running.instance().bind;
-        let (answer, failure) = understand(&stop, answer, &errand.invocation.request_id, configuration.timeout_s, &mut log);
+        let (answer, failure) =
+            understand(&stop, answer, &errand.invocation.request_id, configuration.timeout_s, &mut log);
         let figures = Figures {
             duration,
             billed_ms: billed_ms(duration),
@@ -224,7 +232,11 @@ impl Flight {
 
 /// What the guest's stop and answer mean to the caller.
 fn understand(
-    stop: &Stop, answer: Option<AnswerRecord>, request_id: &str, timeout_s: u32, log: &mut InvocationLog,
+    stop: &Stop,
+    answer: Option<AnswerRecord>,
+    request_id: &str,
+    timeout_s: u32,
+    log: &mut InvocationLog,
 ) -> (Answer, Option<Failure>) {
     let failure = match (stop, answer) {
         (Stop::Next, Some(AnswerRecord { kind: mayfly_abi::record::RESPONSE, payload })) => {

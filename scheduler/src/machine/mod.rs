@@ -39,10 +39,19 @@ pub(crate) trait Machine: Send {
     fn poll_report(&mut self, context: &mut Context<'_>) -> Poll<Result<Report, Gone>>;
 }
 
-/// The process of the machine has ended.
+/// The machine is of no more use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the machine is gone: {0}")]
-pub(crate) struct Gone(pub(crate) String);
+pub(crate) enum Gone {
+    /// Its process has ended: killed from outside, with its zygote, or by a fault of the host.
+    #[error("the machine is gone: {0}")]
+    Ended(String),
+    /// It could not do what it was told.
+    #[error("the machine failed: {0}")]
+    Failed(String),
+    /// It does not answer.
+    #[error("the machine has said nothing for {} s", .0.as_secs_f32())]
+    Silent(Duration),
+}
 
 /// An open snapshot.
 #[derive(Debug)]
@@ -128,8 +137,13 @@ pub(crate) struct AnswerRecord {
 pub(crate) enum Stop {
     /// It asks for its next event. After anything else it is dead.
     Next,
-    Exited { status: u8 },
-    Killed { signal: u8, diagnosis: String },
+    Exited {
+        status: u8,
+    },
+    Killed {
+        signal: u8,
+        diagnosis: String,
+    },
     TimedOut,
     OutOfMemory,
     /// It broke the contract with its host.
@@ -148,23 +162,30 @@ pub(crate) async fn report(machine: &mut dyn Machine, limit: Duration) -> Result
     let next = poll_fn(|context| machine.poll_report(context));
     match tokio::time::timeout(limit, next).await {
         Ok(report) => report,
-        Err(_) => Err(Gone(format!("it has said nothing for {} s", limit.as_secs_f32()))),
+        Err(_) => Err(Gone::Silent(limit)),
     }
 }
 
 /// Carries out a command that is answered by `wanted` alone.
 pub(crate) async fn carry_out(
-    machine: &mut dyn Machine, command: Command<'_>, limit: Duration, wanted: fn(&Report) -> bool,
+    machine: &mut dyn Machine,
+    command: Command<'_>,
+    limit: Duration,
+    wanted: fn(&Report) -> bool,
 ) -> Result<(), Gone> {
     machine.start(command)?;
     await_report(machine, limit, wanted).await
 }
 
 /// Waits for `wanted`, and takes anything else for a failure.
-pub(crate) async fn await_report(machine: &mut dyn Machine, limit: Duration, wanted: fn(&Report) -> bool) -> Result<(), Gone> {
+pub(crate) async fn await_report(
+    machine: &mut dyn Machine,
+    limit: Duration,
+    wanted: fn(&Report) -> bool,
+) -> Result<(), Gone> {
     match report(machine, limit).await? {
         wanted_report if wanted(&wanted_report) => Ok(()),
-        Report::Failed(why) => Err(Gone(why)),
-        other => Err(Gone(format!("unexpected report {other:?}"))),
+        Report::Failed(why) => Err(Gone::Failed(why)),
+        other => Err(Gone::Failed(format!("unexpected report {other:?}"))),
     }
 }

@@ -47,6 +47,9 @@ impl Counts {
     }
 }
 
+/// What will be reported, and when.
+type Pending = (Pin<Box<Sleep>>, Result<Report, Gone>);
+
 struct ScriptedMachine {
     counts: Arc<Counts>,
     bind_ms: u64,
@@ -54,7 +57,7 @@ struct ScriptedMachine {
     binds_fail: bool,
     init: Option<(u32, Vec<u8>)>,
     bound: Option<PathBuf>,
-    pending: Option<(Pin<Box<Sleep>>, Result<Report, Gone>)>,
+    pending: Option<Pending>,
 }
 
 impl Host for ScriptedHost {
@@ -96,7 +99,7 @@ impl Machine for ScriptedMachine {
             Command::Bind(_) if self.binds_fail => (self.bind_ms, Ok(Report::Failed("it is scripted so".into()))),
             Command::Bind(binding) => {
                 let Snapshot::Scripted(path) = &**binding.top.as_ref().unwrap_or(&binding.base) else {
-                    return Err(Gone("not a scripted snapshot".into()));
+                    return Err(Gone::Failed("not a scripted snapshot".into()));
                 };
                 assert!(self.bound.replace(path.clone()).is_none(), "a shell is bound once");
                 self.counts.binds.fetch_add(1, Ordering::SeqCst);
@@ -113,7 +116,7 @@ impl Machine for ScriptedMachine {
                 run(event.payload, timeout)
             }
             Command::Save { to } => {
-                std::io::Write::write_all(&mut &*to, b"scripted").map_err(|error| Gone(error.to_string()))?;
+                std::io::Write::write_all(&mut &*to, b"scripted").map_err(|error| Gone::Failed(error.to_string()))?;
                 (0, Ok(Report::Saved))
             }
             Command::Reset => {
@@ -155,12 +158,14 @@ fn run(script: &[u8], timeout: Duration) -> (u64, Result<Report, Gone>) {
         Some("memory") => Ok(stopped(Stop::OutOfMemory, None)),
         Some("violation") => Ok(stopped(Stop::Violation("wrong port".into()), None)),
         Some("silent") => return (1 << 40, Ok(Report::Ready)),
-        Some("gone") => Err(Gone("killed from outside".into())),
+        Some("gone") => Err(Gone::Ended("killed from outside".into())),
         Some("error") => {
             let payload = br#"{"errorMessage":"no","errorType":"ValueError","requestId":"","stackTrace":[]}"#.to_vec();
             Ok(next(Some(AnswerRecord { kind: record::ERROR, payload })))
         }
-        _ => Ok(next(Some(AnswerRecord { kind: record::RESPONSE, payload: script["answer"].to_string().into_bytes() }))),
+        _ => {
+            Ok(next(Some(AnswerRecord { kind: record::RESPONSE, payload: script["answer"].to_string().into_bytes() })))
+        }
     };
     let report = report.map(|report| match report {
         Report::Stopped(stopped) => Report::Stopped(Stopped { log, ..stopped }),
@@ -189,4 +194,3 @@ pub(crate) fn binding(name: &str) -> Binding {
         tmp_bytes: 512 << 20,
     }
 }
-

@@ -1,12 +1,14 @@
 //! The real machines: VM processes of `mayfly_vmm`, waited for with tokio.
 
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{PoisonError, RwLock},
     task::{Context, Poll, ready},
 };
 
 use mayfly_vmm::{Shell, Zygote, host};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{AnswerRecord, Command, Event, Gone, Image, Machine, Report, Snapshot, Stop, Stopped, Usage};
@@ -28,6 +30,7 @@ impl VmmHost {
         if let Some(obstacle) = host::obstacle() {
             return Err(OpenError::Machines(format!("{}: {}. {}", obstacle.subject, obstacle.found, obstacle.cure)));
         }
+        raise_open_files();
         let failed = |error: mayfly_vmm::Error| OpenError::Machines(error.to_string());
         let build = mayfly_vmm::Host::open().map_err(failed)?.build();
         let zygote = Zygote::start(program, ZYGOTE_ARGUMENT).map_err(failed)?;
@@ -42,8 +45,11 @@ impl VmmHost {
 impl super::Host for VmmHost {
     fn spawn(&self) -> Result<Box<dyn Machine>, String> {
         let shell = self.fork().or_else(|error| {
-            // All its VM processes ended with it; a new one costs nothing but them.
-            tracing::error!(%error, "the zygote cannot fork and is started anew");
+            // A zygote that lives is left alone, whatever it cannot do: its VM processes end with it.
+            if !zygote_has_ended(&error) {
+                return Err(error);
+            }
+            tracing::error!(%error, "the zygote has ended and is started anew");
             let zygote = Zygote::start(&self.program, ZYGOTE_ARGUMENT)?;
             *self.zygote.write().unwrap_or_else(PoisonError::into_inner) = zygote;
             self.fork()
@@ -65,8 +71,31 @@ impl super::Host for VmmHost {
     }
 }
 
+/// Each machine takes three descriptors here, and the usual soft limit is 1024; the hard one is the operator's.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
+/// Whether that is why nothing could be forked.
+fn zygote_has_ended(error: &mayfly_vmm::Error) -> bool {
+    match error {
+        mayfly_vmm::Error::Host { source, .. } => {
+            matches!(source.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+        }
+        mayfly_vmm::Error::Gone(why) => why.contains("has ended"),
+        _ => false,
+    }
+}
+
 /// Lets tokio say when a shell has a report.
-#[expect(deprecated, reason = "its successor is unsafe since a type may change its descriptor; a shell keeps one for life")]
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe since a type may change its descriptor; a shell keeps one for life"
+)]
 fn watch(shell: Shell) -> Result<AsyncFd<Shell>, String> {
     AsyncFd::with_interest(shell, Interest::READABLE).map_err(|error| error.to_string())
 }
@@ -80,7 +109,13 @@ impl Machine for VmmMachine {
         let shell = self.shell.get_mut();
         let sent = match command {
             Command::Boot { image, arguments, environment, memory_bytes, tmp_bytes } => {
-                shell.send(mayfly_vmm::Command::Boot { images: &[image.file()?], arguments, environment, memory_bytes, tmp_bytes })
+                shell.send(mayfly_vmm::Command::Boot {
+                    images: &[image.file()?],
+                    arguments,
+                    environment,
+                    memory_bytes,
+                    tmp_bytes,
+                })
             }
             Command::Bind(binding) => {
                 let images = binding.images.iter().map(|image| image.file()).collect::<Result<Vec<_>, Gone>>()?;
@@ -100,20 +135,20 @@ impl Machine for VmmMachine {
             Command::Save { to } => shell.send(mayfly_vmm::Command::Save { to }),
             Command::Reset => shell.send(mayfly_vmm::Command::Reset),
         };
-        sent.map_err(|error| Gone(error.to_string()))
+        sent.map_err(|error| Gone::Ended(error.to_string()))
     }
 
     fn poll_report(&mut self, context: &mut Context<'_>) -> Poll<Result<Report, Gone>> {
         loop {
             let ready = ready!(self.shell.poll_read_ready_mut(context));
-            let mut guard = ready.map_err(|error| Gone(error.to_string()))?;
+            let mut guard = ready.map_err(|error| Gone::Ended(error.to_string()))?;
             let received = guard.get_inner_mut().receive();
             // One report per command, so nothing else waits. If something has come since the guard was made, this does nothing.
             guard.clear_ready();
             match received {
                 Ok(Some(report)) => return Poll::Ready(Ok(translate(report))),
                 Ok(None) => {}
-                Err(error) => return Poll::Ready(Err(Gone(error.to_string()))),
+                Err(error) => return Poll::Ready(Err(Gone::Ended(error.to_string()))),
             }
         }
     }
@@ -151,7 +186,7 @@ impl Snapshot {
         match self {
             Snapshot::Vmm(snapshot) => Ok(snapshot),
             #[cfg(test)]
-            Snapshot::Scripted(_) => Err(Gone("not a real snapshot".into())),
+            Snapshot::Scripted(_) => Err(Gone::Failed("not a real snapshot".into())),
         }
     }
 }
@@ -162,7 +197,7 @@ impl Image {
         match self {
             Image::Vmm(image) => Ok(image),
             #[cfg(test)]
-            Image::Scripted => Err(Gone("not a real image".into())),
+            Image::Scripted => Err(Gone::Failed("not a real image".into())),
         }
     }
 }

@@ -120,14 +120,17 @@ fn a_plain_package_is_read() {
     ])
     .expect("it is good");
     let kinds: Vec<_> = package.entries().iter().map(|entry| (entry.path.as_str(), entry.kind.clone())).collect();
-    assert_eq!(kinds, [
-        ("handler.py", EntryKind::File { bytes: 24, executable: false }),
-        ("lib", EntryKind::Directory),
-        ("lib/tool", EntryKind::File { bytes: 10, executable: true }),
-        ("lib/link", EntryKind::Link { target: "../handler.py".into() }),
-        ("implied/parents/f", EntryKind::File { bytes: 1, executable: false }),
-        ("no/mode", EntryKind::Directory),
-    ]);
+    assert_eq!(
+        kinds,
+        [
+            ("handler.py", EntryKind::File { bytes: 24, executable: false }),
+            ("lib", EntryKind::Directory),
+            ("lib/tool", EntryKind::File { bytes: 10, executable: true }),
+            ("lib/link", EntryKind::Link { target: "../handler.py".into() }),
+            ("implied/parents/f", EntryKind::File { bytes: 1, executable: false }),
+            ("no/mode", EntryKind::Directory),
+        ]
+    );
     assert_eq!(content(&package, "handler.py"), b"def handler(e, c): pass\n");
     // 2026-01-01.
     assert_eq!(package.entries()[0].modified_s, 1_767_225_600);
@@ -256,8 +259,9 @@ fn bombs_are_refused() {
     let many: Vec<_> = (0..5).map(|index| bomb(&format!("f{index}"), 7 << 20)).collect();
     assert!(matches!(check_made(&many), Err(PackageError::Unreadable { .. })));
     // Honest, but too large.
-    let honest: Vec<_> =
-        (0..5).map(|index| Made { claimed_bytes: Some(60_000_000), ..Made::file(&format!("f{index}"), &[7; 200_000]) }).collect();
+    let honest: Vec<_> = (0..5)
+        .map(|index| Made { claimed_bytes: Some(60_000_000), ..Made::file(&format!("f{index}"), &[7; 200_000]) })
+        .collect();
     assert_eq!(check_made(&honest).expect_err("too large"), PackageError::UnzippedSize);
     let entries: Vec<_> = (0..=limits::PACKAGE_ENTRIES).map(|index| Made::file(&index.to_string(), b"")).collect();
     assert!(check_made(&entries).is_err(), "an end record cannot even count them");

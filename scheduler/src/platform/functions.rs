@@ -55,7 +55,11 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewFunction) -> Result<Funct
 }
 
 pub(super) async fn update_code(
-    inner: &Arc<Inner>, name: &str, package: Bytes, expected_revision: Option<String>, dry_run: bool,
+    inner: &Arc<Inner>,
+    name: &str,
+    package: Bytes,
+    expected_revision: Option<String>,
+    dry_run: bool,
 ) -> Result<Function, Refusal> {
     inner.check_open()?;
     inner.record(name)?.check_update(expected_revision.as_deref())?;
@@ -75,7 +79,10 @@ pub(super) async fn update_code(
 }
 
 pub(super) async fn update_configuration(
-    inner: &Arc<Inner>, name: &str, change: ConfigurationChange, expected_revision: Option<String>,
+    inner: &Arc<Inner>,
+    name: &str,
+    change: ConfigurationChange,
+    expected_revision: Option<String>,
 ) -> Result<Function, Refusal> {
     inner.check_open()?;
     let now_ms = inner.clock.unix_ms();
@@ -91,11 +98,10 @@ pub(super) async fn update_configuration(
 }
 
 pub(super) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<(), Refusal> {
+    let before = inner.record(name)?;
     let (arn, this, owned) = (inner.arn(name), inner.clone(), name.to_owned());
-    blocking(move || {
-        this.catalog.change(&owned, |before| before.map(|_| None).ok_or(Refusal::NotFound { arn }))
-    })
-    .await?;
+    blocking(move || this.catalog.change(&owned, |before| before.map(|_| None).ok_or(Refusal::NotFound { arn })))
+        .await?;
     let slot = inner.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(name);
     if let Some(slot) = slot {
         slot.retire();
@@ -103,12 +109,14 @@ pub(super) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<(), Refusal
     inner.concurrency.reserve(name, None);
     inner.logs.forget(name);
     let inner = inner.clone();
-    tokio::spawn(async move { inner.collect_orphans().await });
+    tokio::spawn(async move { inner.collect_of(before).await });
     Ok(())
 }
 
 pub(super) async fn set_reserved_concurrency(
-    inner: &Arc<Inner>, name: &str, reserved: Option<u32>,
+    inner: &Arc<Inner>,
+    name: &str,
+    reserved: Option<u32>,
 ) -> Result<Function, Refusal> {
     inner.check_open()?;
     let (this, owned) = (inner.clone(), name.to_owned());
@@ -130,7 +138,10 @@ pub(super) async fn set_reserved_concurrency(
 }
 
 pub(super) async fn change_tags(
-    inner: &Arc<Inner>, name: &str, set: BTreeMap<String, String>, remove: &[String],
+    inner: &Arc<Inner>,
+    name: &str,
+    set: BTreeMap<String, String>,
+    remove: &[String],
 ) -> Result<Function, Refusal> {
     inner.check_open()?;
     let remove = remove.to_vec();
@@ -173,7 +184,10 @@ async fn check(inner: &Arc<Inner>, package: Bytes) -> Result<Code, Refusal> {
 
 /// Writes a package, and then the record that names it.
 async fn keep_and_change(
-    inner: &Arc<Inner>, name: &str, package: Bytes, code: Code,
+    inner: &Arc<Inner>,
+    name: &str,
+    package: Bytes,
+    code: Code,
     decide: impl FnOnce(Option<&Record>) -> Result<Record, Refusal> + Send + 'static,
 ) -> Result<Arc<Record>, Refusal> {
     let _nobody_collects = inner.files.read().await;
@@ -191,7 +205,9 @@ async fn keep_and_change(
 
 /// Changes the record of a function that exists.
 async fn change_record(
-    inner: &Arc<Inner>, name: &str, decide: impl FnOnce(&Record) -> Result<Record, Refusal> + Send + 'static,
+    inner: &Arc<Inner>,
+    name: &str,
+    decide: impl FnOnce(&Record) -> Result<Record, Refusal> + Send + 'static,
 ) -> Result<Arc<Record>, Refusal> {
     let (this, name) = (inner.clone(), name.to_owned());
     blocking(move || {

@@ -1,10 +1,12 @@
 //! The platform as a gateway sees it.
 //!
 //! `open` puts it together; `functions` changes the catalog; `serving` has what answers invocations, and deploys it;
+//! `orphans` removes files;
 //! this file is the list of what can be asked.
 
 mod functions;
 mod open;
+mod orphans;
 mod serving;
 
 use std::{
@@ -101,7 +103,11 @@ impl Platform {
     /// # Errors
     /// See [`Refusal`]. With `dry_run`, everything is checked and nothing done.
     pub async fn update_code(
-        &self, name: &str, package: Bytes, expected_revision: Option<String>, dry_run: bool,
+        &self,
+        name: &str,
+        package: Bytes,
+        expected_revision: Option<String>,
+        dry_run: bool,
     ) -> Result<Function, Refusal> {
         functions::update_code(&self.inner, name, package, expected_revision, dry_run).await
     }
@@ -111,7 +117,10 @@ impl Platform {
     /// # Errors
     /// See [`Refusal`].
     pub async fn update_configuration(
-        &self, name: &str, change: ConfigurationChange, expected_revision: Option<String>,
+        &self,
+        name: &str,
+        change: ConfigurationChange,
+        expected_revision: Option<String>,
     ) -> Result<Function, Refusal> {
         functions::update_configuration(&self.inner, name, change, expected_revision).await
     }
@@ -137,7 +146,10 @@ impl Platform {
     /// # Errors
     /// No such function, or too many tags.
     pub async fn change_tags(
-        &self, name: &str, set: BTreeMap<String, String>, remove: &[String],
+        &self,
+        name: &str,
+        set: BTreeMap<String, String>,
+        remove: &[String],
     ) -> Result<Function, Refusal> {
         functions::change_tags(&self.inner, name, set, remove).await
     }

@@ -11,7 +11,7 @@ use std::{
 
 use super::{Inner, Platform};
 use crate::{
-    catalog::{Catalog, Directory, Revision},
+    catalog::{Catalog, Directory},
     clock::Clock,
     deploy::Deployer,
     dispatch::{Bounds, Dispatcher, available_memory, concurrency::Concurrency, keep},
@@ -36,7 +36,10 @@ pub(super) async fn open(settings: Settings) -> Result<Platform, OpenError> {
 
 /// With any host of machines and any program for the runtime.
 pub(super) async fn open_with(
-    settings: Settings, host: Arc<dyn Host>, program: &'static [u8], clock: Clock,
+    settings: Settings,
+    host: Arc<dyn Host>,
+    program: &'static [u8],
+    clock: Clock,
 ) -> Result<Platform, OpenError> {
     let root = settings.data_dir.clone();
     let opened = tokio::task::spawn_blocking(move || {
@@ -93,7 +96,7 @@ async fn come_up(inner: Arc<Inner>) {
             return;
         }
     }
-    inner.collect_orphans().await;
+    inner.collect_all().await;
 }
 
 fn bounds(settings: &Settings) -> Bounds {
@@ -104,29 +107,5 @@ fn bounds(settings: &Settings) -> Bounds {
         queue_wait_max: settings.queue_wait_max,
         idle_instance_ttl: settings.idle_instance_ttl,
         memory_reserve_bytes: settings.memory_reserve_bytes,
-    }
-}
-
-impl Inner {
-    /// Removes files that no function needs.
-    pub(super) async fn collect_orphans(self: Arc<Self>) {
-        let Ok(base) = self.deployer.base().await else { return };
-        let _nobody_adds = self.files.write().await;
-        let records = self.catalog.all();
-        let revisions: Vec<(Revision, &str)> = records
-            .iter()
-            .flat_map(|record| {
-                let version = record.function.version.as_str();
-                [Some(record.wanted()), record.serving.clone()].into_iter().flatten().map(move |revision| (revision, version))
-            })
-            .collect();
-        let known = self.deployer.known_files(base, revisions.iter().map(|(revision, version)| (revision, *version)));
-        let directory = self.directory.clone();
-        match tokio::task::spawn_blocking(move || known.collect(&directory)).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(removed)) => tracing::info!(removed, "files that nobody needs were removed"),
-            Ok(Err(error)) => tracing::warn!(%error, "files that nobody needs cannot be removed"),
-            Err(error) => tracing::warn!(%error, "files that nobody needs cannot be removed"),
-        }
     }
 }

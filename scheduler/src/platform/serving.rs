@@ -106,7 +106,8 @@ impl Inner {
             let record = self.record(&name)?;
             let revision = record.serving.clone().ok_or_else(|| Refusal::NotFound { arn: self.arn(&name) })?;
             let loaded = self.load(&record, revision).await;
-            let serving = loaded.map_err(|error| Refusal::Platform(format!("the function cannot be loaded: {error}")))?;
+            let serving =
+                loaded.map_err(|error| Refusal::Platform(format!("the function cannot be loaded: {error}")))?;
             slot.put(serving.clone());
             Ok(serving)
         });
@@ -133,7 +134,9 @@ impl Inner {
         let mut lines: Vec<_> = String::from_utf8_lossy(lines).lines().map(str::to_owned).collect();
         let now = self.clock.unix_ms();
         lines.extend(failure.map(|cause| match cause {
-            InitCause::Raised(payload) => format!("{} the handler cannot be loaded: {}", timestamp(now), String::from_utf8_lossy(payload)),
+            InitCause::Raised(payload) => {
+                format!("{} the handler cannot be loaded: {}", timestamp(now), String::from_utf8_lossy(payload))
+            }
             InitCause::Ended(stop) => format!("{} the handler cannot be loaded: {stop:?}", timestamp(now)),
         }));
         log.add(now, &INIT_STREAM.into(), None, lines);
@@ -153,14 +156,18 @@ impl Inner {
         self.say_runtime(name, &wanted.configuration.runtime);
         let loaded = self.load(&record, wanted.clone()).await;
         let error = loaded.as_ref().err().cloned();
-        match self.clone().mark(name.to_owned(), wanted, error).await {
-            Ok(()) => {}
-            Err(Refusal::NotFound { .. }) => return retire(loaded.ok()),
-            Err(refusal) => tracing::error!(function = name, %refusal, "the end of a deploy cannot be recorded"),
-        }
         match loaded {
+            // Before it is recorded: who reads that the update is done must not be answered by what was there before.
             Ok(serving) => slot.put(serving),
             Err(error) => tracing::error!(function = name, %error, "a deploy failed"),
+        }
+        match self.clone().mark(name.to_owned(), wanted, error).await {
+            Ok(()) => {
+                let inner = self.clone();
+                tokio::spawn(async move { inner.collect_of(record).await });
+            }
+            Err(Refusal::NotFound { .. }) => slot.retire(),
+            Err(refusal) => tracing::error!(function = name, %refusal, "the end of a deploy cannot be recorded"),
         }
     }
 
@@ -182,7 +189,9 @@ impl Inner {
 
     fn say_runtime(&self, name: &str, runtime: &str) {
         if let Some(Runtime::Python { .. }) = Runtime::from_name(runtime) {
-            let line = format!("mayfly: {runtime} runs on the built-in RustPython here; packages with compiled modules do not load");
+            let line = format!(
+                "mayfly: {runtime} runs on the built-in RustPython here; packages with compiled modules do not load"
+            );
             self.logs.of(name).add(self.clock.unix_ms(), &INIT_STREAM.into(), None, [line]);
         }
     }

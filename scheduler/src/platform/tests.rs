@@ -58,8 +58,12 @@ async fn settled(platform: &Platform, name: &str) -> Function {
 }
 
 async fn invoke(platform: &Platform, name: &str, script: serde_json::Value) -> Result<Outcome, Refusal> {
-    let invocation =
-        Invocation { function: name.into(), request_id: "r".into(), payload: script.to_string().into(), ..Default::default() };
+    let invocation = Invocation {
+        function: name.into(),
+        request_id: "r".into(),
+        payload: script.to_string().into(),
+        ..Default::default()
+    };
     platform.invoke(invocation).await
 }
 
@@ -131,7 +135,8 @@ async fn an_update_replaces_what_serves() {
     assert_ne!(dry.code, one.code);
     assert_eq!(platform.function("f").expect("it is there"), one, "nothing was done");
 
-    let updating = platform.update_code("f", zip("two"), Some(one.revision_id.clone()), false).await.expect("it begins");
+    let updating =
+        platform.update_code("f", zip("two"), Some(one.revision_id.clone()), false).await.expect("it begins");
     assert_eq!((updating.state, updating.last_update), (FunctionState::Active, Some(UpdateStatus::InProgress)));
     let two = settled(&platform, "f").await;
     assert_eq!(two.last_update, Some(UpdateStatus::Successful));
@@ -146,6 +151,15 @@ async fn an_update_replaces_what_serves() {
     platform.update_configuration("f", change, None).await.expect("it begins");
     settled(&platform, "f").await;
     assert_eq!(Counts::get(&counts.inits), inits + 1, "but on the memory");
+    let files = |place: &str| std::fs::read_dir(directory.path().join(place)).expect("it lists").count();
+    for _ in 0..400 {
+        // The runtime's image and snapshot; the function's package, image, snapshot and working set.
+        if (files("packages"), files("images"), files("snapshots")) == (1, 2, 3) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("files of what was replaced are there: {}, {}, {}", files("packages"), files("images"), files("snapshots"));
 }
 
 #[tokio::test]
@@ -175,7 +189,8 @@ async fn a_restart_finds_everything() {
         settled(&platform, "done").await;
         // As a crash would leave it: recorded, not deployed.
         let undone = Function { arn: "a".into(), ..settled(&platform, "done").await };
-        let undone = Function { configuration: Configuration { name: "undone".into(), ..undone.configuration }, ..undone };
+        let undone =
+            Function { configuration: Configuration { name: "undone".into(), ..undone.configuration }, ..undone };
         platform.inner.catalog.change("undone", |_| Ok(Some(Record::created(undone)))).expect("it is written");
         platform.set_reserved_concurrency("done", Some(0)).await.expect("it can");
         std::fs::write(directory.path().join("images/orphan.img"), b"x").expect("it is written");
@@ -201,10 +216,17 @@ async fn a_restart_finds_everything() {
     assert_eq!(settled(&platform, "undone").await.state, FunctionState::Active);
     invoke(&platform, "undone", json!({})).await.expect("it runs");
     let throttled = invoke(&platform, "done", json!({})).await;
-    assert!(matches!(throttled, Err(Refusal::Throttled { reason: ThrottleReason::ReservedConcurrency, .. })), "{throttled:?}");
+    assert!(
+        matches!(throttled, Err(Refusal::Throttled { reason: ThrottleReason::ReservedConcurrency, .. })),
+        "{throttled:?}"
+    );
     platform.set_reserved_concurrency("done", None).await.expect("it can");
     invoke(&platform, "done", json!({})).await.expect("it runs");
-    assert_eq!(Counts::get(&counts.inits), 1, "the snapshot of `done` was there; `undone` has another name, so another one");
+    assert_eq!(
+        Counts::get(&counts.inits),
+        1,
+        "the snapshot of `done` was there; `undone` has another name, so another one"
+    );
     assert!(!directory.path().join("images/orphan.img").exists());
     assert!(!directory.path().join("packages/x.1-1.unfinished").exists());
 }

@@ -27,7 +27,8 @@ impl Runtime {
             return Some(Runtime::RustPython);
         }
         let minor = name.strip_prefix("python3.")?;
-        let minor = minor.parse().ok().filter(|number| PYTHON_MINORS.contains(number) && minor == number.to_string())?;
+        let minor =
+            minor.parse().ok().filter(|number| PYTHON_MINORS.contains(number) && minor == number.to_string())?;
         Some(Runtime::Python { minor })
     }
 
@@ -63,7 +64,17 @@ mod tests {
         assert_eq!(Runtime::from_name("rustpython"), Some(Runtime::RustPython));
         assert_eq!(Runtime::from_name("python3.8"), Some(Runtime::Python { minor: 8 }));
         assert_eq!(Runtime::from_name("python3.14"), Some(Runtime::Python { minor: 14 }));
-        for name in ["", "python3.7", "python3.15", "python3.08", "python3.+9", "python3.", "python2.7", "nodejs22.x", "RustPython"] {
+        for name in [
+            "",
+            "python3.7",
+            "python3.15",
+            "python3.08",
+            "python3.+9",
+            "python3.",
+            "python2.7",
+            "nodejs22.x",
+            "RustPython",
+        ] {
             assert_eq!(Runtime::from_name(name), None, "{name}");
         }
         let refusal = check("provided.al2023").expect_err("not here").to_string();

@@ -48,6 +48,8 @@ impl Deadline {
 
     /// Kicks the vCPU out after `timeout`; a timer that was set before is replaced.
     pub(super) fn arm(&mut self, timeout: Duration) -> Result<(), Error> {
+        // A thread may own several machines, and runs one.
+        IMMEDIATE_EXIT.set(self.flag);
         let timeout = timeout.max(Duration::from_nanos(1));
         let value =
             libc::timespec { tv_sec: timeout.as_secs() as libc::time_t, tv_nsec: timeout.subsec_nanos().into() };
@@ -63,11 +65,23 @@ impl Deadline {
         }
         Ok(())
     }
+
+    /// Forgets a kick that was noticed. It may have come from a timeout that was replaced; so whoever calls this must look at the
+    /// clock afterwards, not before.
+    pub(super) fn forget_kick(&mut self) {
+        #[expect(unsafe_code, reason = "the flag is in KVM's shared page")]
+        // SAFETY: as in `arm`.
+        unsafe {
+            self.flag.write_volatile(0);
+        }
+    }
 }
 
 impl Drop for Deadline {
     fn drop(&mut self) {
-        IMMEDIATE_EXIT.set(ptr::null_mut());
+        if IMMEDIATE_EXIT.get() == self.flag {
+            IMMEDIATE_EXIT.set(ptr::null_mut());
+        }
         #[expect(unsafe_code, reason = "a per-thread timer has no safe wrapper")]
         // SAFETY: the timer is ours and is not used again.
         unsafe {

@@ -131,7 +131,8 @@ enum Phase {
 
 /// A virtual machine with one vCPU. Must be made, used and dropped on one thread.
 pub struct Machine {
-    // Dropped in this order: the VM before the memory that it uses.
+    // Dropped in this order: the timer before the vCPU whose flag its signal sets, the VM before the memory that it uses.
+    deadline: Deadline,
     vcpu: VcpuFd,
     vm: VmFd,
     phase: Phase,
@@ -141,7 +142,6 @@ pub struct Machine {
     xcr0: u64,
     tsc_offset: u64,
     ns_per_tick_q32: u64,
-    deadline: Deadline,
     mailbox: Mailbox,
     ram: Option<Ram>,
     images: Vec<MappedImage>,

@@ -19,6 +19,9 @@ const LOG_MAX_BYTES: usize = 4 << 20;
 /// Exits of one run. An honest invocation makes one; a guest that makes so many is out to cost time.
 const EXITS_MAX: u64 = 1_000_000;
 
+/// RFLAGS.TF: a debug trap after each instruction.
+const TRAP_FLAG: u64 = 1 << 8;
+
 /// `exit_status` of a program that signal 0 ended; 64 signals follow.
 const KILLED: u64 = mayfly_abi::hypercall::EXIT_KILLED;
 const KILLED_LAST: u64 = KILLED + 64;
@@ -135,6 +138,7 @@ impl Machine {
             }
             Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => {
                 // The deadline's signal, or one that means nothing; the caller looks at the clock.
+                self.deadline.forget_kick();
                 return Ok((Instant::now() >= deadline).then_some(Stop::TimedOut));
             }
             Err(source) => return Err(Error::Kvm { doing: "running the guest", source }),
@@ -160,10 +164,14 @@ impl Machine {
     /// invocation may start only in a guest that has taken its seed.
     fn next_or_violation(&mut self) -> Result<Stop, Error> {
         let next_out = self.kernel()?.next_out;
-        let rip = self.vcpu.sync_regs().regs.rip;
+        let kvm_bindings::kvm_regs { rip, rflags, .. } = self.vcpu.sync_regs().regs;
         // Some KVMs have moved past the two bytes of `out` when they report it, some do that at the next entry.
         if rip != next_out && rip != next_out + 2 {
             return Ok(Stop::Violation(format!("hypercall NEXT from {rip:#x}")));
+        }
+        // The trap would strike at the next entry, before the stub loads the flags: a reset would not take it back.
+        if rflags & TRAP_FLAG != 0 {
+            return Ok(Stop::Violation("hypercall NEXT with the trap flag set".into()));
         }
         if self.mailbox.guest_words().seeded_generation != self.mailbox.host_words().generation {
             return Ok(Stop::Violation("the guest has not taken its new seed".into()));

@@ -28,7 +28,20 @@ pub fn forged_next(payload: &[u8]) -> Vec<u8> {
     leave(0)
 }
 
-/// The same with flags from the payload's end.
+/// The same from the code segment in the payload's last word; where there is no such segment, it faults.
+pub fn next_from_segment(payload: &[u8]) -> Vec<u8> {
+    forge(payload);
+    let next_out = unsafe { (&raw const (*(KERNEL_TEXT as *const KernelHeader)).next_out).read_volatile() };
+    unsafe {
+        asm!(
+            "push rcx", "push rdx", "retfq",
+            in("rcx") word(&payload[40..]), in("rdx") next_out, in("al") NEXT,
+            options(noreturn),
+        )
+    }
+}
+
+/// The same with flags from the payload's last word.
 pub fn next_with_flags(payload: &[u8]) -> Vec<u8> {
     forge(payload);
     leave(word(&payload[40..]))
@@ -44,16 +57,17 @@ fn forge(payload: &[u8]) {
     }
 }
 
+/// With `iretq`, so that a trap flag does not strike before the kernel's `out` was executed.
 fn leave(flags: u64) -> ! {
     unsafe {
         let next_out = (&raw const (*(KERNEL_TEXT as *const KernelHeader)).next_out).read_volatile();
         asm!(
             "wrfsbase rbp", "wrgsbase rbp",
-            "pushfq", "or [rsp], rcx",
+            "push {data}", "push rsp", "pushfq", "or [rsp], rcx", "push {code}", "push r15",
             "mov rcx, -1", "mov r8, -1", "mov r9, -1", "mov r10, -1", "mov r11, -1", "mov r12, -1", "mov r13, -1", "mov r14, -1",
             "pcmpeqb xmm0, xmm0", "pcmpeqb xmm15, xmm15", "fldpi", "fldpi",
-            "popfq",
-            "jmp r15",
+            "iretq",
+            data = const mayfly_abi::layout::selector::USER_DATA, code = const mayfly_abi::layout::selector::USER_CODE,
             in("rcx") flags, in("r15") next_out, in("al") NEXT, in("rdi") u64::MAX, in("rsi") u64::MAX, in("rdx") u64::MAX,
             options(noreturn),
         )

@@ -62,7 +62,7 @@ pub fn selectors(payload: &[u8]) -> Vec<u8> {
     let result: i64;
     unsafe {
         asm!(
-            "rdfsbase r12", "mov ebx, ds",
+            "rdfsbase r12",
             "mov ds, edi", "mov es, edi", "mov fs, edi", "mov gs, edi",
             "syscall",
             "mov ds, r13d", "mov es, r13d", "wrfsbase r12",

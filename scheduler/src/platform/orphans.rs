@@ -1,0 +1,69 @@
+//! Removes files that no function needs any more: all of them once, at the start; later those of what was replaced or deleted.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::Inner;
+use crate::{
+    catalog::{Record, Revision},
+    deploy::blocking,
+};
+
+impl Inner {
+    /// Removes every file that no function needs.
+    pub(super) async fn collect_all(self: Arc<Self>) {
+        let Ok(base) = self.deployer.base().await else { return };
+        let _nobody_adds = self.files.write().await;
+        let records = self.catalog.all();
+        let revisions: Vec<(Revision, &str)> = records
+            .iter()
+            .flat_map(|record| revisions(record).map(|revision| (revision, record.function.version.as_str())))
+            .collect();
+        let known = self.deployer.known_files(base, revisions.iter().map(|(revision, version)| (revision, *version)));
+        let directory = self.directory.clone();
+        match blocking(move || known.collect(&directory).map_err(|error| error.to_string())).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "files that nobody needs were removed"),
+            Err(error) => tracing::warn!(%error, "files that nobody needs cannot be removed"),
+        }
+    }
+
+    /// Removes the files of a record as it was, but for those that are still needed. Machines that have them open keep them.
+    pub(super) async fn collect_of(self: Arc<Self>, before: Arc<Record>) {
+        let _nobody_adds = self.files.write().await;
+        let unneeded = self.unneeded(&before);
+        let removed = blocking(move || {
+            for path in unneeded {
+                // Most revisions have only some of the files.
+                let _ = std::fs::remove_file(path);
+            }
+            Ok(())
+        });
+        if let Err(error) = removed.await {
+            tracing::warn!(%error, "files that nobody needs cannot be removed");
+        }
+    }
+
+    fn unneeded(&self, before: &Record) -> Vec<PathBuf> {
+        let version = &before.function.version;
+        let key = |revision: &Revision| self.deployer.snapshot_key(revision, version);
+        let now = self.catalog.get(&before.function.configuration.name);
+        let kept: Vec<_> =
+            now.iter().flat_map(|record| revisions(record)).filter_map(|revision| key(&revision)).collect();
+        let mut paths = Vec::new();
+        for revision in revisions(before) {
+            if let Some(key) = key(&revision).filter(|key| !kept.contains(key)) {
+                paths.extend([self.directory.snapshot(&key), self.directory.working_set(&key)]);
+            }
+            let sha256_hex = &revision.code.sha256_hex;
+            if !self.catalog.uses_package(sha256_hex) {
+                paths.extend([self.directory.package(sha256_hex), self.directory.image(sha256_hex)]);
+            }
+        }
+        paths
+    }
+}
+
+/// What is wanted of a function, and what serves.
+fn revisions(record: &Record) -> impl Iterator<Item = Revision> + use<> {
+    [Some(record.wanted()), record.serving.clone()].into_iter().flatten()
+}
