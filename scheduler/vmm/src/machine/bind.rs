@@ -71,6 +71,8 @@ impl Machine {
             }
         }
         self.base_identity = base.header().identity;
+        let runs = top.map_or(&[][..], Snapshot::runs);
+        self.upper_pages = runs.iter().map(|run| run.first_page..run.first_page + run.pages).collect();
         let base_source = self.map_source(base)?;
         let top_source = top.map(|top| self.map_source(top)).transpose()?;
         let top_runs = top.zip(top_source).map(|(top, source)| (top.runs(), source));
@@ -87,7 +89,8 @@ impl Machine {
         self.start_at(header.resume)
     }
 
-    /// Writes a snapshot of the waiting guest: all that is not zero, or, of a guest bound to a runtime snapshot, what differs from it.
+    /// Writes a snapshot of the waiting guest: all that is not zero, or, of a guest bound to snapshots, what differs from the runtime
+    /// snapshot.
     ///
     /// # Errors
     /// If the guest is not waiting, or the file cannot be written.
@@ -105,6 +108,10 @@ impl Machine {
                 }
             }
         }
+        // The new snapshot replaces the upper one of the stack, so it needs that one's pages too.
+        changed.extend(self.upper_pages.iter().flat_map(|run| run.clone()));
+        changed.sort_unstable();
+        changed.dedup();
         let contents = Contents {
             build: self.build,
             base: self.base_identity,

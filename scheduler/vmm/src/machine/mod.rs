@@ -154,6 +154,8 @@ pub struct Machine {
     private: Vec<std::ops::Range<u64>>,
     faults_seen: Option<u64>,
     base_identity: u64,
+    /// Pages of the function snapshot that the guest was bound to.
+    upper_pages: Vec<std::ops::Range<u64>>,
     tmp_bytes: u64,
     generation: u64,
     restored: bool,
@@ -190,6 +192,7 @@ impl Machine {
             private: Vec::new(),
             faults_seen: None,
             base_identity: 0,
+            upper_pages: Vec::new(),
             tmp_bytes: 0,
             generation: 0,
             restored: false,
