@@ -61,9 +61,11 @@ fn through_http(platform: &Platform, report: &mut Report, runs: usize) -> Outcom
         bound.add(start.elapsed());
     }
     report.add("first invocation, bound on demand, HTTP", &bound, "");
-    for (name, function, pause) in
-        [("reuse", "hello", None), ("fresh", "hello-fresh", None), ("fresh, at most half load", "hello-fresh", Some(Duration::from_millis(2)))]
-    {
+    for (name, function, pause) in [
+        ("reuse", "hello", None),
+        ("fresh", "hello-fresh", None),
+        ("fresh, at most half load", "hello-fresh", Some(Duration::from_millis(2))),
+    ] {
         let path = format!("/2015-03-31/functions/{function}/invocations");
         for _ in 0..20 {
             invoke(&mut client, &path);
@@ -84,7 +86,12 @@ fn through_http(platform: &Platform, report: &mut Report, runs: usize) -> Outcom
 
 fn invoke(client: &mut mayfly_benches::http::Client, path: &str) {
     let (status, body) = client.request("POST", path, "", EVENT).expect("the platform answers");
-    assert_eq!((status, &body[..]), (200, &br#"{"message": "hello mayfly"}"#[..]), "{}", String::from_utf8_lossy(&body));
+    assert_eq!(
+        (status, &body[..]),
+        (200, &br#"{"message": "hello mayfly"}"#[..]),
+        "{}",
+        String::from_utf8_lossy(&body)
+    );
 }
 
 /// The files of a function that the platform deployed.
@@ -133,7 +140,11 @@ fn inside_of_the_vmm(data_dir: &Path, report: &mut Report, runs: usize) -> Outco
     }
     let prefetched = working_set.map_or(0, |set| set.pages());
     report.add("vmm: make a VM (shell)", &create, "");
-    report.add("vmm: bind", &bind, &format!("{prefetched} pages prefetched, {} runs mapped", base.runs().len() + top.runs().len()));
+    report.add(
+        "vmm: bind",
+        &bind,
+        &format!("{prefetched} pages prefetched, {} runs mapped", base.runs().len() + top.runs().len()),
+    );
     report.add("vmm: first run after bind", &first, "");
     report.add("vmm: run, warm", &warm, &format!("{} exit, {} system calls", usage.exits, usage.system_calls));
     report.add("vmm: reset", &reset, &format!("{} pages copied, {} zeroed", stats.copied_pages, stats.zeroed_pages));
@@ -152,7 +163,12 @@ fn run(machine: &mut Machine) -> Outcome<(Duration, Usage)> {
     Ok((duration, usage))
 }
 
-fn save(machine: &mut Machine, (base, top): (&Snapshot, &Snapshot), images: &[&ImageFile], report: &mut Report) -> Outcome<()> {
+fn save(
+    machine: &mut Machine,
+    (base, top): (&Snapshot, &Snapshot),
+    images: &[&ImageFile],
+    report: &mut Report,
+) -> Outcome<()> {
     let header = top.header();
     machine.bind(base, Some(top), images, header.memory_bytes, header.tmp_bytes, None)?;
     run(machine)?;
@@ -194,7 +210,11 @@ fn find_files(data_dir: &Path, host: &Host) -> Outcome<Files> {
 }
 
 fn python_process(report: &mut Report, runs: usize) {
-    let python = || Command::new("python3").args(["-S", "-E", "-c", "import json; print(json.dumps({'message': 'hello'}))"]).output();
+    let python = || {
+        Command::new("python3")
+            .args(["-S", "-E", "-c", "import json; print(json.dumps({'message': 'hello'}))"])
+            .output()
+    };
     if python().is_err() {
         println!("python3 is not installed: no process to compare with");
         return;

@@ -177,11 +177,9 @@ impl Endpoint {
             BodyError::TooSlow => {
                 Error::new(Kind::RequestTimeout, "The body of the request came too slowly.").closing()
             }
-            BodyError::Broken(error) => {
-                Error::new(Kind::InvalidRequestContent, "The body of the request broke off.")
-                    .with_detail(error.to_string())
-                    .closing()
-            }
+            BodyError::Broken(error) => Error::new(Kind::InvalidRequestContent, "The body of the request broke off.")
+                .with_detail(error.to_string())
+                .closing(),
             BodyError::NoMemory => Error::overloaded("CallerRateLimitExceeded", "body-memory").closing(),
         }
     }

@@ -94,7 +94,8 @@ async fn a_connection_serves_one_request_after_another() {
 async fn chunked_bodies_are_bodies() {
     let server = Server::start(limits()).await;
     let mut wire = server.connect().await;
-    wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").await;
+    wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+        .await;
     assert_eq!(wire.receive().await, Some((200, b"5".to_vec())));
 }
 
@@ -198,14 +199,18 @@ async fn a_body_that_is_too_large_gets_an_answer_that_can_be_read() {
         let (status, answer) = if chunked { wire.post_chunked("/", &body).await } else { wire.post("/", &body).await };
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
         assert_eq!(status, 413);
-        assert!(answer["message"].as_str().expect("a message").starts_with("3000000 byte payload is too large"), "{answer}");
+        assert!(
+            answer["message"].as_str().expect("a message").starts_with("3000000 byte payload is too large"),
+            "{answer}"
+        );
         assert!(answer.get("Type").is_none());
     }
 }
 
 #[tokio::test]
 async fn all_bodies_together_have_a_limit() {
-    let server = Server::start(Limits { body_memory_bytes: 300 << 10, body_grace: Duration::from_secs(5), ..limits() }).await;
+    let server =
+        Server::start(Limits { body_memory_bytes: 300 << 10, body_grace: Duration::from_secs(5), ..limits() }).await;
     // One client holds most of the memory by sending most of a body.
     let mut holder = server.connect().await;
     holder.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 150000\r\n\r\n").await;
@@ -222,7 +227,8 @@ async fn all_bodies_together_have_a_limit() {
 
 #[tokio::test]
 async fn announcing_takes_no_memory_from_others() {
-    let server = Server::start(Limits { body_memory_bytes: 300 << 10, body_grace: Duration::from_secs(5), ..limits() }).await;
+    let server =
+        Server::start(Limits { body_memory_bytes: 300 << 10, body_grace: Duration::from_secs(5), ..limits() }).await;
     let mut announcers = Vec::new();
     for _ in 0..20 {
         let mut wire = server.connect().await;
@@ -287,7 +293,9 @@ async fn stopping_finishes_what_runs_and_takes_nothing_new() {
 
 #[tokio::test]
 async fn stopping_has_an_end_even_if_clients_have_not() {
-    let server = Server::start(Limits { shutdown: Duration::from_millis(300), body_grace: Duration::from_secs(30), ..limits() }).await;
+    let server =
+        Server::start(Limits { shutdown: Duration::from_millis(300), body_grace: Duration::from_secs(30), ..limits() })
+            .await;
     let mut wire = server.connect().await;
     wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf").await;
     sleep(Duration::from_millis(100)).await;

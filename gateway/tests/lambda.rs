@@ -56,7 +56,11 @@ async fn a_function_lives_from_create_to_delete() {
     assert_eq!(live.invoke("life", &json!({"name": "you"})).await.good(), json!({"hello": "you"}));
 
     let changed = "def handler(event, context):\n    import os\n    return os.environ['STAGE'] + os.environ['AWS_LAMBDA_FUNCTION_MEMORY_SIZE']\n";
-    let updated = live.client.update_function_code().function_name("life").zip_file(Blob::new(package(&[("handler.py", changed)])));
+    let updated = live
+        .client
+        .update_function_code()
+        .function_name("life")
+        .zip_file(Blob::new(package(&[("handler.py", changed)])));
     let updated = updated.send().await.expect("updated");
     assert_ne!(updated.code_sha256(), created.code_sha256());
     live.wait_updated("life").await;
@@ -106,7 +110,10 @@ async fn invocations_tell_what_lambda_tells() {
     assert!(lines[0].starts_with("START RequestId: ") && lines[0].ends_with(" Version: $LATEST"), "{log}");
     assert!(lines.contains(&"hi"), "{log}");
     let report = lines.last().expect("lines");
-    assert!(report.starts_with("REPORT RequestId: ") && report.contains("\tMemory Size: 128 MB\tMax Memory Used: "), "{log}");
+    assert!(
+        report.starts_with("REPORT RequestId: ") && report.contains("\tMemory Size: 128 MB\tMax Memory Used: "),
+        "{log}"
+    );
 
     let dry = live.client.invoke().function_name("tail").invocation_type(InvocationType::DryRun).send().await;
     assert_eq!(dry.expect("allowed").status_code(), 204);
@@ -114,10 +121,15 @@ async fn invocations_tell_what_lambda_tells() {
     assert!(!refused(later).1.is_empty());
 
     let (code, message) = refused(live.client.invoke().function_name("nobody").send().await);
-    assert_eq!((code.as_str(), message), ("ResourceNotFoundException", format!("Function not found: {ARN}nobody:$LATEST")));
+    assert_eq!(
+        (code.as_str(), message),
+        ("ResourceNotFoundException", format!("Function not found: {ARN}nobody:$LATEST"))
+    );
     let bad = raw(&live.address, "POST", "/2015-03-31/functions/tail/invocations", &[], b"{not json").await;
     assert_eq!((bad.status, bad.headers["x-amzn-errortype"].as_str()), (400, "InvalidRequestContentException"));
-    assert!(bad.json()["message"].as_str().is_some_and(|text| text.starts_with("Could not parse request body into json")));
+    assert!(
+        bad.json()["message"].as_str().is_some_and(|text| text.starts_with("Could not parse request body into json"))
+    );
     live.stop().await;
 }
 
@@ -129,7 +141,8 @@ async fn the_context_is_lambdas() {
     let live = Live::start().await;
     live.create("context", code).await;
     let client_context = base64::engine::general_purpose::STANDARD.encode(r#"{"custom":{"a":"b"}}"#);
-    let sent = live.client.invoke().function_name("context").client_context(client_context).payload(Blob::new("{}")).send();
+    let sent =
+        live.client.invoke().function_name("context").client_context(client_context).payload(Blob::new("{}")).send();
     let answer = Answer::of(sent.await.expect("invoked")).good();
     let arn = format!("{ARN}context");
     assert_eq!(answer, json!(["context", "$LATEST", arn, "128", "/aws/lambda/context", true, {"a": "b"}]));
@@ -171,13 +184,18 @@ async fn every_crash_ends_alone() {
     ];
     for state in ["reuse", "fresh"] {
         let name = format!("crash-{state}");
-        let code = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../functions/crash/handler.py")).unwrap();
+        let code =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../functions/crash/handler.py")).unwrap();
         live.create_with(&name, &code, &[("mayfly:state", state)]).await;
         for (event, kind, message) in cases {
             let (found_kind, found_message) = live.invoke(&name, event).await.failed();
             assert_eq!(&found_kind, kind, "{state} {event}: {found_message}");
             assert!(found_message.contains(message), "{state} {event}: {found_message}");
-            assert_eq!(live.invoke(&name, &json!({})).await.good(), json!({"survived": true}), "after {event}, {state}");
+            assert_eq!(
+                live.invoke(&name, &json!({})).await.good(),
+                json!({"survived": true}),
+                "after {event}, {state}"
+            );
         }
     }
     live.stop().await;
@@ -214,7 +232,10 @@ async fn hostile_packages_are_refused() {
             .code(zip_code(&bytes))
             .send();
         let (code, message) = refused(sent.await);
-        assert!(["InvalidParameterValueException", "ValidationException"].contains(&code.as_str()), "{code}: {message}");
+        assert!(
+            ["InvalidParameterValueException", "ValidationException"].contains(&code.as_str()),
+            "{code}: {message}"
+        );
     }
     let (code, _) = refused(live.client.get_function().function_name("hostile").send().await);
     assert_eq!(code, "ResourceNotFoundException");

@@ -29,7 +29,10 @@ pub(super) fn folder(folder: &Path) -> Result<Vec<u8>, String> {
         bytes += content.len() as u64;
         if bytes > limits::PACKAGE_UNZIPPED_BYTES {
             let limit = limits::PACKAGE_UNZIPPED_BYTES;
-            return Err(format!("the files in {} have more than {limit} bytes, which Lambda does not take", folder.display()));
+            return Err(format!(
+                "the files in {} have more than {limit} bytes, which Lambda does not take",
+                folder.display()
+            ));
         }
         contents.push((file.to_string_lossy().into_owned(), content));
     }
@@ -65,7 +68,10 @@ fn walk(folder: &Path, inside: &Path, files: &mut Vec<PathBuf>) -> Result<(), St
         }
         let path = inside.join(&name);
         if path.components().count() > limits::PACKAGE_PATH_DEPTH || files.len() > limits::PACKAGE_ENTRIES {
-            return Err(format!("the folder {} is too deep or has too many files; is it the right one?", folder.display()));
+            return Err(format!(
+                "the folder {} is too deep or has too many files; is it the right one?",
+                folder.display()
+            ));
         }
         match fs::metadata(entry.path()) {
             Ok(metadata) if metadata.is_dir() => walk(folder, &path, files)?,

@@ -45,9 +45,9 @@ impl Endpoint {
     /// A client of it.
     pub(super) fn client(&self) -> Result<Client, String> {
         let url = &self.endpoint;
-        let uri: Uri = url
-            .parse()
-            .map_err(|error| format!("--endpoint '{url}' is not an address ({error}); give one like http://127.0.0.1:9000"))?;
+        let uri: Uri = url.parse().map_err(|error| {
+            format!("--endpoint '{url}' is not an address ({error}); give one like http://127.0.0.1:9000")
+        })?;
         match (uri.scheme_str(), uri.authority()) {
             (Some("http"), Some(authority)) => Ok(Client {
                 url: url.clone(),
@@ -66,7 +66,11 @@ impl Endpoint {
 impl Client {
     /// Sends one request. A problem is one sentence, with its cure.
     pub(super) async fn send(
-        &mut self, method: Method, path: &str, headers: &[(&'static str, &str)], body: impl Into<Bytes>,
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: impl Into<Bytes>,
     ) -> Result<Answer, String> {
         let mut request = Request::builder()
             .method(method)
@@ -76,7 +80,8 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(body.into())).map_err(|error| format!("cannot ask for {path} ({error})"))?;
+        let request =
+            request.body(Full::new(body.into())).map_err(|error| format!("cannot ask for {path} ({error})"))?;
 
         let url = self.url.clone();
         let broke = |error: &dyn std::fmt::Display| {
@@ -89,9 +94,9 @@ impl Client {
             let body = Limited::new(body, ANSWER_BYTES).collect().await.map_err(|error| broke(&error))?.to_bytes();
             Ok(Answer { status: head.status, headers: head.headers, body })
         };
-        tokio::time::timeout(ANSWER_TIMEOUT, exchange)
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer from {url} in {} s; see the server's log", ANSWER_TIMEOUT.as_secs())))
+        tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or_else(|_| {
+            Err(format!("no answer from {url} in {} s; see the server's log", ANSWER_TIMEOUT.as_secs()))
+        })
     }
 
     /// Sends one request and reads its answer as JSON; any status but success is a problem.
@@ -104,14 +109,18 @@ impl Client {
         if answer.body.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&answer.body)
-            .map_err(|error| format!("{} answered something else than JSON ({error}); is it a Lambda endpoint?", self.url))
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            format!("{} answered something else than JSON ({error}); is it a Lambda endpoint?", self.url)
+        })
     }
 
     async fn connect(&mut self) -> Result<&mut SendRequest<Full<Bytes>>, String> {
         if self.connection.as_ref().is_none_or(SendRequest::is_closed) {
             let cannot = |error: &dyn std::fmt::Display| {
-                format!("cannot reach {} ({error}); start a server with `mayfly serve`, or give another with --endpoint", self.url)
+                format!(
+                    "cannot reach {} ({error}); start a server with `mayfly serve`, or give another with --endpoint",
+                    self.url
+                )
             };
             let socket = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.authority))
                 .await
@@ -124,7 +133,10 @@ impl Client {
             self.connection = Some(sender);
         }
         let connection = self.connection.as_mut().ok_or("there is no connection")?;
-        connection.ready().await.map_err(|error| format!("the connection to {} broke ({error}); try again", self.url))?;
+        connection
+            .ready()
+            .await
+            .map_err(|error| format!("the connection to {} broke ({error}); try again", self.url))?;
         Ok(connection)
     }
 }
@@ -174,7 +186,9 @@ mod tests {
     fn endpoints() {
         let client = |url: &str| Endpoint { endpoint: url.into() }.client();
         assert_eq!(client("http://h/x/").map(|c| (c.authority, c.prefix)), Ok(("h:80".into(), "/x".into())));
-        for (url, cure) in [("https://h", "aws lambda"), ("h:9000", "http://127.0.0.1:9000"), ("a b", "http://127.0.0.1:9000")] {
+        for (url, cure) in
+            [("https://h", "aws lambda"), ("h:9000", "http://127.0.0.1:9000"), ("a b", "http://127.0.0.1:9000")]
+        {
             let problem = client(url).err().expect(url);
             assert!(problem.contains(cure), "{problem}");
         }

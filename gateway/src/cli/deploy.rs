@@ -51,7 +51,8 @@ pub(super) struct Deploy {
     endpoint: Endpoint,
 }
 
-const EXAMPLES: &str = "A function.json in the folder can have fields of CreateFunction (Runtime, Handler, Timeout, …); flags go
+const EXAMPLES: &str =
+    "A function.json in the folder can have fields of CreateFunction (Runtime, Handler, Timeout, …); flags go
 before it.
 
 Examples:
@@ -101,9 +102,8 @@ impl Deploy {
         if !self.env.is_empty() {
             let mut variables = Map::new();
             for text in &self.env {
-                let (name, value) = text
-                    .split_once('=')
-                    .ok_or_else(|| format!("--env '{text}' has no '='; give it as NAME=VALUE"))?;
+                let (name, value) =
+                    text.split_once('=').ok_or_else(|| format!("--env '{text}' has no '='; give it as NAME=VALUE"))?;
                 variables.insert(name.into(), json!(value));
             }
             set("Environment", Some(json!({"Variables": variables})));
@@ -148,7 +148,11 @@ fn read_source(source: &Path) -> Result<(Vec<u8>, Map<String, Value>), String> {
 
 /// Creates the function, or updates it if there is one, and waits until it can be invoked. Says which of them it was.
 pub(super) async fn deploy(
-    client: &mut Client, name: &str, package: &[u8], members: Map<String, Value>, wait: Duration,
+    client: &mut Client,
+    name: &str,
+    package: &[u8],
+    members: Map<String, Value>,
+    wait: Duration,
 ) -> Result<&'static str, String> {
     let zip = STANDARD.encode(package);
     let mut request = members.clone();
@@ -197,7 +201,9 @@ async fn settle(client: &mut Client, name: &str, wait: Duration) -> Result<Value
         }
         if Instant::now() > deadline {
             let seconds = wait.as_secs();
-            return Err(format!("{name} is not deployed after {seconds} s; wait longer with --wait, or see the server's log"));
+            return Err(format!(
+                "{name} is not deployed after {seconds} s; wait longer with --wait, or see the server's log"
+            ));
         }
         tokio::time::sleep(POLL).await;
     }

@@ -13,7 +13,9 @@ use super::{
 
 /// Check whether this host can run functions.
 #[derive(Args)]
-#[command(after_help = "Ends with status 1 if something is missing.\n\nExample:\n  mayfly doctor --data-dir /var/lib/mayfly")]
+#[command(
+    after_help = "Ends with status 1 if something is missing.\n\nExample:\n  mayfly doctor --data-dir /var/lib/mayfly"
+)]
 pub(super) struct Doctor {
     #[command(flatten)]
     options: Options,
@@ -77,9 +79,10 @@ fn examine_data_dir(path: &Path) -> Finding {
     match written {
         Ok(()) if present == path => good(subject, "writable"),
         Ok(()) => good(subject, "will be created"),
-        Err(error) => {
-            missing(subject, &format!("{} cannot be written ({error}); give another with --data-dir", present.display()))
-        }
+        Err(error) => missing(
+            subject,
+            &format!("{} cannot be written ({error}); give another with --data-dir", present.display()),
+        ),
     }
 }
 

@@ -107,11 +107,16 @@ fn fail(problem: &str) -> ExitCode {
 }
 
 fn start_log(filter: &str, is_json: bool) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| format!("--log '{filter}' is not a filter ({error}); try `info` or `mayfly_scheduler=debug`"))?;
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        format!("--log '{filter}' is not a filter ({error}); try `info` or `mayfly_scheduler=debug`")
+    })?;
     let is_terminal = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
-    if is_json { log.json().init() } else { log.with_target(false).init() }
+    if is_json {
+        log.json().init()
+    } else {
+        log.with_target(false).init()
+    }
     Ok(())
 }
 

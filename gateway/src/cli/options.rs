@@ -154,18 +154,19 @@ impl Options {
     pub fn settings(&self) -> Result<Settings, OptionsError> {
         let default = Settings::default();
         let value = |option, value: &str, rule| OptionsError::Value { option, value: value.to_owned(), rule };
-        if let Some(id) = self.account_id.as_deref().filter(|id| id.len() != 12 || !id.bytes().all(|b| b.is_ascii_digit())) {
+        if let Some(id) =
+            self.account_id.as_deref().filter(|id| id.len() != 12 || !id.bytes().all(|b| b.is_ascii_digit()))
+        {
             return Err(value("--account-id", id, "12 digits"));
         }
-        let is_region = |name: &str| name.split('-').count() >= 3 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let is_region =
+            |name: &str| name.split('-').count() >= 3 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if let Some(name) = self.region.as_deref().filter(|name| !is_region(name)) {
             return Err(value("--region", name, "a name like us-east-1"));
         }
         let default_state = match self.default_state.as_deref() {
             None => default.default_state,
-            Some(name) => {
-                StateMode::from_name(name).ok_or_else(|| value("--default-state", name, "reuse or fresh"))?
-            }
+            Some(name) => StateMode::from_name(name).ok_or_else(|| value("--default-state", name, "reuse or fresh"))?,
         };
         if self.account_concurrency == Some(0) || self.instances == Some(0) || self.instances_per_function == Some(0) {
             let options = "--account-concurrency, --instances or --instances-per-function";

@@ -23,7 +23,8 @@ pub(super) struct Serve {
     config: Option<PathBuf>,
 }
 
-const EXAMPLES: &str = "Each option can also be given as MAYFLY_… variable or in the file, e.g. `account_concurrency = 200`.
+const EXAMPLES: &str =
+    "Each option can also be given as MAYFLY_… variable or in the file, e.g. `account_concurrency = 200`.
 
 Examples:
   mayfly serve
@@ -60,9 +61,7 @@ pub(super) async fn open(options: &Options) -> Result<std::sync::Arc<Gateway>, S
 }
 
 /// Serves until `stop`, then leaves nothing behind.
-pub(super) async fn run_until(
-    gateway: std::sync::Arc<Gateway>, listener: TcpListener, stop: impl Future<Output = ()>,
-) {
+pub(super) async fn run_until(gateway: std::sync::Arc<Gateway>, listener: TcpListener, stop: impl Future<Output = ()>) {
     let limits = gateway.limits.clone();
     let (begun, limit) = (std::sync::OnceLock::new(), limits.shutdown);
     let stop = async {
@@ -114,6 +113,7 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, String> {
 /// How many connections the limit of open files leaves room for: half of it, the rest is for machines and files.
 fn connections_possible() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok());
+    let soft =
+        limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok());
     soft.map_or(usize::MAX, |files: usize| (files / 2).max(16))
 }

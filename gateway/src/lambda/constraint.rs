@@ -147,10 +147,20 @@ mod tests {
 
     #[test]
     fn roles() {
-        for good in ["arn:aws:iam::123456789012:role/r", "arn:aws-cn:iam::123456789012:role/path/r+x", "arn::iam::123456789012:roler"] {
+        for good in [
+            "arn:aws:iam::123456789012:role/r",
+            "arn:aws-cn:iam::123456789012:role/path/r+x",
+            "arn::iam::123456789012:roler",
+        ] {
             assert!(is_role_arn(good), "{good}");
         }
-        for bad in ["", "r1", "arn:aws:iam::12345678901:role/r", "arn:aws:iam::123456789012:role/", "arn:gcp:iam::123456789012:role/r"] {
+        for bad in [
+            "",
+            "r1",
+            "arn:aws:iam::12345678901:role/r",
+            "arn:aws:iam::123456789012:role/",
+            "arn:gcp:iam::123456789012:role/r",
+        ] {
             assert!(!is_role_arn(bad), "{bad}");
         }
     }

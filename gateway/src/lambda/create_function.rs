@@ -123,21 +123,53 @@ mod tests {
     fn refusals() {
         let many: serde_json::Map<String, Value> = (0..51).map(|n| (format!("k{n}"), json!("v"))).collect();
         for (change, kind, text) in [
-            (json!({"FunctionName": null}), Kind::Validation, "Value null at 'functionName' failed to satisfy constraint: Member must not be null"),
+            (
+                json!({"FunctionName": null}),
+                Kind::Validation,
+                "Value null at 'functionName' failed to satisfy constraint: Member must not be null",
+            ),
             (json!({"Role": null}), Kind::Validation, "Value null at 'role' failed"),
-            (json!({"Role": "r1"}), Kind::Validation, "1 validation error detected: Value 'r1' at 'role' failed to satisfy constraint: Member must satisfy regular expression pattern: arn:(aws"),
+            (
+                json!({"Role": "r1"}),
+                Kind::Validation,
+                "1 validation error detected: Value 'r1' at 'role' failed to satisfy constraint: Member must satisfy regular expression pattern: arn:(aws",
+            ),
             (json!({"Code": null}), Kind::Validation, "Value null at 'code' failed"),
-            (json!({"Timeout": 0}), Kind::Validation, "Value '0' at 'timeout' failed to satisfy constraint: Member must have value greater than or equal to 1"),
+            (
+                json!({"Timeout": 0}),
+                Kind::Validation,
+                "Value '0' at 'timeout' failed to satisfy constraint: Member must have value greater than or equal to 1",
+            ),
             (json!({"Timeout": 901}), Kind::Validation, "Member must have value less than or equal to 900"),
             (json!({"MemorySize": 127}), Kind::Validation, "Value '127' at 'memorySize'"),
             (json!({"MemorySize": 10241}), Kind::Validation, "Value '10241' at 'memorySize'"),
             (json!({"EphemeralStorage": {"Size": 511}}), Kind::Validation, "Value '511' at 'ephemeralStorage.size'"),
-            (json!({"Handler": "a b"}), Kind::Validation, r"Value 'a b' at 'handler' failed to satisfy constraint: Member must satisfy regular expression pattern: [^\s]+"),
-            (json!({"Description": "x".repeat(257)}), Kind::Validation, "at 'description' failed to satisfy constraint: Member must have length less than or equal to 256"),
-            (json!({"Architectures": ["X86_64"]}), Kind::Validation, "1 validation error detected: Value '[X86_64]' at 'architectures' failed to satisfy constraint: Member must satisfy constraint: [Member must satisfy enum value set: [x86_64, arm64], Member must not be null]"),
-            (json!({"Architectures": ["x86_64", "arm64"]}), Kind::Validation, "Value '[x86_64, arm64]' at 'architectures' failed to satisfy constraint: Member must have length less than or equal to 1"),
+            (
+                json!({"Handler": "a b"}),
+                Kind::Validation,
+                r"Value 'a b' at 'handler' failed to satisfy constraint: Member must satisfy regular expression pattern: [^\s]+",
+            ),
+            (
+                json!({"Description": "x".repeat(257)}),
+                Kind::Validation,
+                "at 'description' failed to satisfy constraint: Member must have length less than or equal to 256",
+            ),
+            (
+                json!({"Architectures": ["X86_64"]}),
+                Kind::Validation,
+                "1 validation error detected: Value '[X86_64]' at 'architectures' failed to satisfy constraint: Member must satisfy constraint: [Member must satisfy enum value set: [x86_64, arm64], Member must not be null]",
+            ),
+            (
+                json!({"Architectures": ["x86_64", "arm64"]}),
+                Kind::Validation,
+                "Value '[x86_64, arm64]' at 'architectures' failed to satisfy constraint: Member must have length less than or equal to 1",
+            ),
             (json!({"Architectures": ["arm64"]}), Kind::InvalidParameterValue, "arm64"),
-            (json!({"SnapStart": {"ApplyOn": "invalidOption"}}), Kind::Validation, "Value 'invalidOption' at 'snapStart.applyOn' failed to satisfy constraint: Member must satisfy enum value set: [PublishedVersions, None]"),
+            (
+                json!({"SnapStart": {"ApplyOn": "invalidOption"}}),
+                Kind::Validation,
+                "Value 'invalidOption' at 'snapStart.applyOn' failed to satisfy constraint: Member must satisfy enum value set: [PublishedVersions, None]",
+            ),
             (json!({"Timeout": 0, "MemorySize": 1}), Kind::Validation, "2 validation errors detected: "),
             (json!({"Runtime": null}), Kind::InvalidParameterValue, "Runtime and Handler are mandatory"),
             (json!({"FunctionName": "a".repeat(65)}), Kind::InvalidParameterValue, "length less than or equal to 64"),

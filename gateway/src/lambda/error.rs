@@ -198,7 +198,9 @@ impl From<Refusal> for Error {
             Refusal::Validation(_) => Error::new(Kind::Validation, message),
             Refusal::RevisionMismatch => Error::new(Kind::PreconditionFailed, message),
             Refusal::InvalidPackage(PackageError::ZippedSize) => Error::new(Kind::RequestEntityTooLarge, message),
-            Refusal::InvalidPackage(PackageError::Unreadable { detail }) => Error::parameter(message).with_detail(detail),
+            Refusal::InvalidPackage(PackageError::Unreadable { detail }) => {
+                Error::parameter(message).with_detail(detail)
+            }
             Refusal::InvalidPackage(_) | Refusal::InvalidParameter(_) => Error::parameter(message),
             Refusal::PayloadTooLarge { .. } => Error::new(Kind::RequestEntityTooLarge, message),
             Refusal::Throttled { reason, limit, present, retry_after } => {
@@ -237,10 +239,20 @@ mod tests {
     async fn shapes() {
         for (kind, status, name, body) in [
             (Kind::ResourceNotFound, 404, "ResourceNotFoundException", json!({"Message": "m", "Type": "User"})),
-            (Kind::InvalidParameterValue, 400, "InvalidParameterValueException", json!({"message": "m", "Type": "User"})),
+            (
+                Kind::InvalidParameterValue,
+                400,
+                "InvalidParameterValueException",
+                json!({"message": "m", "Type": "User"}),
+            ),
             (Kind::ResourceConflict, 409, "ResourceConflictException", json!({"message": "m", "Type": "User"})),
             (Kind::PreconditionFailed, 412, "PreconditionFailedException", json!({"message": "m", "Type": "User"})),
-            (Kind::InvalidRequestContent, 400, "InvalidRequestContentException", json!({"message": "m", "Type": "User"})),
+            (
+                Kind::InvalidRequestContent,
+                400,
+                "InvalidRequestContentException",
+                json!({"message": "m", "Type": "User"}),
+            ),
             (Kind::Validation, 400, "ValidationException", json!({"message": "m"})),
             (Kind::RequestEntityTooLarge, 413, "RequestEntityTooLargeException", json!({"message": "m"})),
             (Kind::Service, 500, "ServiceException", json!({"Message": "m", "Type": "Service"})),

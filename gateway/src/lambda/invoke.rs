@@ -82,7 +82,8 @@ fn check_json(body: &[u8]) -> Result<(), Error> {
     let refuse = |what: String| {
         Error::new(Kind::InvalidRequestContent, format!("Could not parse request body into json: {what}"))
     };
-    let text = std::str::from_utf8(body).map_err(|error| refuse(format!("Could not parse payload into json: {error}")))?;
+    let text =
+        std::str::from_utf8(body).map_err(|error| refuse(format!("Could not parse payload into json: {error}")))?;
     serde_json::from_str::<IgnoredAny>(text)
         .map(drop)
         .map_err(|error| refuse(format!("Could not parse payload into json: {error}")))
@@ -171,7 +172,9 @@ mod tests {
         for good in ["", "null", "7", "\"x\"", " {\"a\": [1, 2.5e3, \"\\u00e4\"]} ", &deep] {
             check_json(good.as_bytes()).unwrap_or_else(|error| panic!("{}", error.message));
         }
-        for bad in [&b"{"[..], b"{}x", b"nul", b"'a'", b" ", b"\"\xff\"", b"\x99\xeb,j", b"[1,]", b"\"a\nb\"", b"01", b"NaN"] {
+        for bad in
+            [&b"{"[..], b"{}x", b"nul", b"'a'", b" ", b"\"\xff\"", b"\x99\xeb,j", b"[1,]", b"\"a\nb\"", b"01", b"NaN"]
+        {
             let error = check_json(bad).expect_err("not JSON");
             assert_eq!(error.kind, Kind::InvalidRequestContent);
             assert!(error.message.starts_with("Could not parse request body into json: "), "{}", error.message);

@@ -24,6 +24,7 @@ pub(super) fn answer(call: &Call) -> Result<Reply, Error> {
     let target = Target::of(call)?;
     let function = call.gateway.platform.function(&target.name)?;
     let is_past_the_end = call.query("Marker").is_some_and(|marker| !marker.is_empty());
-    let versions = if is_past_the_end { Vec::new() } else { vec![FunctionConfiguration::in_list(&function, Some(LATEST))] };
+    let versions =
+        if is_past_the_end { Vec::new() } else { vec![FunctionConfiguration::in_list(&function, Some(LATEST))] };
     json(StatusCode::OK, &Page { versions })
 }

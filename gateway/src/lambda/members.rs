@@ -150,7 +150,10 @@ impl Members<'_> {
         let is_some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
         let vpc = self.vpc_config.as_ref();
         for (is_asked, what) in [
-            (self.package_type.as_deref() == Some("Image") || self.image_config.is_some(), "container images (PackageType Image, ImageConfig)"),
+            (
+                self.package_type.as_deref() == Some("Image") || self.image_config.is_some(),
+                "container images (PackageType Image, ImageConfig)",
+            ),
             (is_some(&self.layers), "Layers"),
             (vpc.is_some_and(|vpc| is_some(&vpc.subnet_ids) || is_some(&vpc.security_group_ids)), "VpcConfig"),
             (self.file_system_configs.as_ref().is_some_and(|list| !list.is_empty()), "FileSystemConfigs"),
@@ -182,7 +185,12 @@ impl LoggingConfig {
         v.one_of("loggingConfig.logFormat", self.log_format.as_deref(), &["JSON", "Text"]);
         v.one_of("loggingConfig.applicationLogLevel", self.application_log_level.as_deref(), &levels);
         v.one_of("loggingConfig.systemLogLevel", self.system_log_level.as_deref(), &["DEBUG", "INFO", "WARN"]);
-        v.pattern("loggingConfig.logGroup", self.log_group.as_deref(), constraint::is_log_group, r"[\.\-_/#A-Za-z0-9]+");
+        v.pattern(
+            "loggingConfig.logGroup",
+            self.log_group.as_deref(),
+            constraint::is_log_group,
+            r"[\.\-_/#A-Za-z0-9]+",
+        );
     }
 
     /// What it means.
@@ -245,7 +253,8 @@ impl Code<'_> {
 /// # Errors
 /// It is not JSON, or `read` finds something.
 pub(super) async fn read_blocking<T: Send + 'static>(
-    body: bytes::Bytes, read: impl FnOnce(Members<'_>) -> Result<T, Error> + Send + 'static,
+    body: bytes::Bytes,
+    read: impl FnOnce(Members<'_>) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let reading = tokio::task::spawn_blocking(move || {
         let members = serde_json::from_slice(if body.is_empty() { b"{}" } else { &body }).map_err(super::body_error)?;

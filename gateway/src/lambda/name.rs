@@ -187,11 +187,7 @@ fn is_region(text: &str) -> bool {
         }
         _ => return false,
     };
-    first.len() == 2
-        && is_lower(first)
-        && is_lower(place)
-        && number.len() == 1
-        && number.as_bytes()[0].is_ascii_digit()
+    first.len() == 2 && is_lower(first) && is_lower(place) && number.len() == 1 && number.as_bytes()[0].is_ascii_digit()
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ pub(super) fn check(tags: &BTreeMap<String, String>) -> Result<(), Error> {
     if tags.len() > TAGS {
         return Err(Error::parameter("Number of tags exceeds resource tag limit."));
     }
-    let is_too_long = |(key, value): (&String, &String)| !(1..=128).contains(&key.chars().count()) || value.chars().count() > 256;
+    let is_too_long =
+        |(key, value): (&String, &String)| !(1..=128).contains(&key.chars().count()) || value.chars().count() > 256;
     if tags.iter().any(is_too_long) {
         return Err(Error::parameter("The keys of tags have 1 to 128 characters, their values up to 256."));
     }

@@ -45,8 +45,7 @@ pub(super) async fn answer(call: Call) -> Result<Reply, Error> {
     let update = reading.await.map_err(|error| Error::internal(error.to_string()))??;
 
     let platform = &call.gateway.platform;
-    let function =
-        platform.update_code(&target.name, update.package, update.revision, update.is_dry_run).await?;
+    let function = platform.update_code(&target.name, update.package, update.revision, update.is_dry_run).await?;
     json(StatusCode::OK, &FunctionConfiguration::of(&function, None, &platform.settings().region))
 }
 

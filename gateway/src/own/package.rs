@@ -12,7 +12,10 @@ pub(super) async fn answer(call: &Call) -> Result<Reply, Error> {
     let digest = &call.argument;
     // Checked here because it becomes the name of a file.
     if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-        return Err(Error::new(Kind::ResourceNotFound, "A package is named by the 64 hexadecimal digits of its SHA-256."));
+        return Err(Error::new(
+            Kind::ResourceNotFound,
+            "A package is named by the 64 hexadecimal digits of its SHA-256.",
+        ));
     }
     let package = call.gateway.platform.package(digest).await?;
     let mut reply = Response::new(Full::new(package));

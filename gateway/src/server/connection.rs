@@ -14,7 +14,10 @@ use super::{
 /// Serves `socket` until the client leaves, breaks a limit, or `stopped` turns true and the request that runs is
 /// answered.
 pub(super) async fn serve<H: Handler>(
-    socket: TcpStream, limits: Limits, handler: Arc<H>, mut stopped: watch::Receiver<bool>,
+    socket: TcpStream,
+    limits: Limits,
+    handler: Arc<H>,
+    mut stopped: watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
     // Answers are written in one piece: waiting for more of them only costs 40 ms.
     let _ = socket.set_nodelay(true);

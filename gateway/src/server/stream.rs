@@ -62,9 +62,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(
-        socket: TcpStream, phase: Arc<Phase>, header_timeout: Duration, write_stall: Duration,
-    ) -> Stream {
+    pub(super) fn new(socket: TcpStream, phase: Arc<Phase>, header_timeout: Duration, write_stall: Duration) -> Stream {
         let header_begun = Instant::now();
         Stream { socket, phase, header_timeout, header_begun, header_timer: None, write_stall, write_timer: None }
     }
@@ -81,7 +79,6 @@ impl Stream {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")))
     }
 }
-
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -113,7 +110,9 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[io::IoSlice<'_>],
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
         self.bound_write(cx, wrote)

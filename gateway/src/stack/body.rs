@@ -39,7 +39,10 @@ pub type Memory = Option<OwnedSemaphorePermit>;
 /// # Errors
 /// See [`BodyError`].
 pub async fn read(
-    mut body: Incoming, limits: &Limits, memory: &Arc<Semaphore>, bytes_max: usize,
+    mut body: Incoming,
+    limits: &Limits,
+    memory: &Arc<Semaphore>,
+    bytes_max: usize,
 ) -> Result<(Bytes, Memory), BodyError> {
     if body.is_end_stream() {
         return Ok((Bytes::new(), None));

@@ -66,7 +66,10 @@ impl Live {
     pub async fn stop(self) {
         // The client keeps connections; they are idle and end at once.
         let _ = self.stop.send(());
-        tokio::time::timeout(Duration::from_secs(20), self.serving).await.expect("the server ends").expect("it ended well");
+        tokio::time::timeout(Duration::from_secs(20), self.serving)
+            .await
+            .expect("the server ends")
+            .expect("it ended well");
         self.gateway.platform.shutdown(Duration::from_secs(20)).await;
         self.data.close().expect("the directory can be removed");
     }
@@ -101,13 +104,15 @@ impl Live {
 
     pub async fn wait_active(&self, name: &str) {
         use aws_sdk_lambda::client::Waiters;
-        let waited = self.client.wait_until_function_active_v2().function_name(name).wait(Duration::from_secs(60)).await;
+        let waited =
+            self.client.wait_until_function_active_v2().function_name(name).wait(Duration::from_secs(60)).await;
         waited.unwrap_or_else(|error| panic!("{name}: {error:?}"));
     }
 
     pub async fn wait_updated(&self, name: &str) {
         use aws_sdk_lambda::client::Waiters;
-        let waited = self.client.wait_until_function_updated_v2().function_name(name).wait(Duration::from_secs(60)).await;
+        let waited =
+            self.client.wait_until_function_updated_v2().function_name(name).wait(Duration::from_secs(60)).await;
         waited.unwrap_or_else(|error| panic!("{name}: {error:?}"));
     }
 
@@ -127,7 +132,8 @@ pub struct Answer {
 impl Answer {
     pub fn of(output: InvokeOutput) -> Answer {
         let payload = output.payload().map(AsRef::as_ref).unwrap_or_default();
-        let payload = serde_json::from_slice(payload).unwrap_or_else(|error| panic!("{payload:?} is not JSON: {error}"));
+        let payload =
+            serde_json::from_slice(payload).unwrap_or_else(|error| panic!("{payload:?} is not JSON: {error}"));
         Answer { payload, error: output.function_error().map(str::to_owned) }
     }
 
@@ -178,7 +184,10 @@ pub fn zip_code(package: &[u8]) -> FunctionCode {
 pub async fn raw(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Raw {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut socket = tokio::net::TcpStream::connect(address).await.expect("connected");
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }

@@ -233,7 +233,13 @@ mod tests {
 
     #[test]
     fn a_stack_is_aligned_and_points_into_itself() {
-        let start = Start { strings: b"/bin/a\0-x\0A=1\0", arguments: 2, environment: 1, auxiliary: &[(6, 4096)], random: [9; 16] };
+        let start = Start {
+            strings: b"/bin/a\0-x\0A=1\0",
+            arguments: 2,
+            environment: 1,
+            auxiliary: &[(6, 4096)],
+            random: [9; 16],
+        };
         let top = 0x800_0000;
         let (bytes, pointer) = start.stack(top);
         assert_eq!(pointer % 16, 0);

@@ -123,7 +123,8 @@ impl Kernel {
                 }
                 Next::Sleep(until_ns) => {
                     device::report_memory(&self.system);
-                    let until = if until_ns == u64::MAX { until_ns } else { self.system.clock.to_host_monotonic_ns(until_ns) };
+                    let until =
+                        if until_ns == u64::MAX { until_ns } else { self.system.clock.to_host_monotonic_ns(until_ns) };
                     hypercall::sleep_until(until);
                     continue;
                 }
@@ -211,4 +212,3 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
         message: message.bytes,
     })
 }
-

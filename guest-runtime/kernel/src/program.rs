@@ -131,4 +131,3 @@ fn place(hardware: &mut Hardware, program: &Program<'_>, file: &[u8], free: u64)
     }
     Ok(base)
 }
-

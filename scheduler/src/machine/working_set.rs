@@ -70,7 +70,7 @@ impl WorkingSet {
         // Opened anew, for its own position.
         let memory = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
         let (Ok(mut memory), path) = (File::open(memory), self.path.clone()) else { return };
-        let copy = move || {
+        let mut copy = move || {
             let mut bytes = Vec::new();
             let kept = memory.read_to_end(&mut bytes).and_then(|_| fs::write(&path, &bytes));
             if let Err(error) = kept {

@@ -63,7 +63,10 @@ fn memory_that_is_not_there_faults() {
         for probe in ["attack-read", "attack-write", "attack-jump"] {
             let outcome = attack(probe, &words([address]));
             let fault = format!("page fault of the program at {address:#x} ");
-            assert!(matches!(&outcome.stop, Stop::Killed { diagnosis, .. } if diagnosis.starts_with(&fault)), "{what}: {outcome:?}");
+            assert!(
+                matches!(&outcome.stop, Stop::Killed { diagnosis, .. } if diagnosis.starts_with(&fault)),
+                "{what}: {outcome:?}"
+            );
         }
     }
     attack("attack-read", &words([8])).assert_killed(libc::SIGSEGV, &["null page"]);
@@ -71,7 +74,9 @@ fn memory_that_is_not_there_faults() {
 
 #[test]
 fn what_the_guest_may_only_read_cannot_be_written() {
-    for address in [GDT, TSS, IDT, KERNEL_TEXT, KERNEL_TEXT + 0x2000, KERNEL_DATA - 8, image_base(0), image_base(0) + 0x5000] {
+    for address in
+        [GDT, TSS, IDT, KERNEL_TEXT, KERNEL_TEXT + 0x2000, KERNEL_DATA - 8, image_base(0), image_base(0) + 0x5000]
+    {
         attack("attack-read", &words([address])).payload();
         attack("attack-write", &words([address]))
             .assert_killed(libc::SIGSEGV, &[&format!("page fault of the program at {address:#x} "), "error code 0x7"]);
@@ -218,7 +223,10 @@ fn instructions_of_hypervisors_and_enclaves_harm_only_the_guest() {
         [0x0f, 0xa2, 0x90], // cpuid
     ] {
         let outcome = attack_within("attack-execute", &code, Duration::from_secs(20));
-        assert!(matches!(outcome.stop, Stop::Killed { .. } | Stop::Next | Stop::Violation(_)), "{code:x?}: {outcome:?}");
+        assert!(
+            matches!(outcome.stop, Stop::Killed { .. } | Stop::Next | Stop::Violation(_)),
+            "{code:x?}: {outcome:?}"
+        );
     }
 }
 
@@ -256,7 +264,9 @@ fn the_open_port_takes_bytes_out_and_nothing_else() {
 /// What a guest loads comes from its own table, or, on PVM, from that of a host that protects its own.
 #[test]
 fn selectors_of_other_rings_harm_only_the_guest() {
-    for bad in [selector::KERNEL_CODE, selector::KERNEL_CODE | 3, selector::TASK_STATE, selector::TASK_STATE | 3, 0xfff8] {
+    for bad in
+        [selector::KERNEL_CODE, selector::KERNEL_CODE | 3, selector::TASK_STATE, selector::TASK_STATE | 3, 0xfff8]
+    {
         let outcome = attack("attack-selectors", &words([u64::from(bad)]));
         assert!(matches!(outcome.stop, Stop::Killed { .. } | Stop::Next), "{bad:#x}: {outcome:?}");
     }
@@ -512,7 +522,7 @@ fn segments_do_not_outlive_a_reset() {
         let mut guest = Guest::new("attack-next-segment");
         let snapshot = guest.save();
         let mut guest = Guest::bound(&snapshot, None);
-        let outcome = guest.invoke(&forged_from(segment * 8 | 3));
+        let outcome = guest.invoke(&forged_from((segment * 8) | 3));
         if outcome.stop == Stop::Next {
             guest.machine.reset().expect("reset");
             let next = guest.invoke(&forged_from(u64::from(selector::USER_CODE)));

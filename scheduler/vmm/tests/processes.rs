@@ -100,7 +100,8 @@ fn boot(shell: &mut Shell, probe: &str) {
 fn bind(shell: &mut Shell, base: &Snapshot, top: Option<&Snapshot>) {
     let images = [&image()];
     let (memory_bytes, tmp_bytes) = (MEMORY_BYTES, TMP_BYTES);
-    let report = command(shell, Command::Bind { base, top, working_set: None, images: &images, memory_bytes, tmp_bytes });
+    let report =
+        command(shell, Command::Bind { base, top, working_set: None, images: &images, memory_bytes, tmp_bytes });
     assert!(matches!(report, Report::Bound), "{report:?}");
 }
 
@@ -206,9 +207,12 @@ fn every_stop_comes_through() {
         ("memory-out", b"", 300, |stop| *stop == Stop::OutOfMemory),
         ("thread-deadlock", b"", 1, |stop| *stop == Stop::TimedOut),
         ("attack-execute", &hypercall_99, 300, |stop| matches!(stop, Stop::Violation(what) if what.contains("99"))),
-        ("attack-read", &words([8]), 300, |stop| {
-            matches!(stop, Stop::Killed { signal: 11, diagnosis } if diagnosis.contains("null page"))
-        }),
+        (
+            "attack-read",
+            &words([8]),
+            300,
+            |stop| matches!(stop, Stop::Killed { signal: 11, diagnosis } if diagnosis.contains("null page")),
+        ),
     ];
     for (probe, payload, seconds, expected) in cases {
         let mut shell = shell(&zygote);
@@ -298,7 +302,9 @@ fn a_dropped_shell_ends_its_process() {
     let mut shell = shell(&zygote);
     boot(&mut shell, "time-sleep");
     let event = Event { kind: INVOKE, meta: b"", payload: &words([3_600_000]) };
-    shell.send(Command::Run { event: Some(event), timeout: Duration::from_secs(3600), record: None }).expect("a command");
+    shell
+        .send(Command::Run { event: Some(event), timeout: Duration::from_secs(3600), record: None })
+        .expect("a command");
     let pid = shell.pid();
     drop(shell);
     wait_for_end(pid);
@@ -373,7 +379,8 @@ fn a_process_holds_only_the_files_it_needs() {
     let base = snapshot_of(&zygote, "event-echo");
     let mut shell = shell(&zygote);
     let before = open_files(shell.pid());
-    let own_stderr = fs::read_link("/proc/self/fd/2").map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    let own_stderr =
+        fs::read_link("/proc/self/fd/2").map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
     let own_stderr = own_stderr.split([':', '(']).next().unwrap_or_default().trim().to_owned();
     let mut expected = vec![
         "/dev/null".to_owned(),

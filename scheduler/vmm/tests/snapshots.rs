@@ -65,7 +65,9 @@ fn a_reset_guest_has_the_memory_that_was_saved() {
     for search in BOTH {
         let mut guest = bound(&snapshot, None, search);
         let before = memory(&guest);
-        for (pages, step) in [(0, 1), (1, 1), (500, 3), (1023, 1), (1024, 1), (1025, 1), (10_000, 2), (25_600, 1), (1, 1)] {
+        for (pages, step) in
+            [(0, 1), (1, 1), (500, 3), (1023, 1), (1024, 1), (1025, 1), (10_000, 2), (25_600, 1), (1, 1)]
+        {
             for _ in 0..2 {
                 assert_eq!(guest.invoke(&words([pages, step])).word(0), 1, "calls are counted in memory");
                 let stats = guest.machine.reset().expect("reset");
@@ -390,7 +392,9 @@ fn damaged_snapshots_are_refused() {
 fn truncated_snapshots_are_refused() {
     let (snapshot, bytes) = snapshot_bytes();
     let data = snapshot.header().data_offset as usize;
-    for length in [0, 1, 199, 4095, 4096, 4100, data - 1, data, data + 1, bytes.len() / 2, bytes.len() - 4096, bytes.len() - 1] {
+    for length in
+        [0, 1, 199, 4095, 4096, 4100, data - 1, data, data + 1, bytes.len() / 2, bytes.len() - 4096, bytes.len() - 1]
+    {
         assert!(open(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
     }
 }

@@ -19,7 +19,11 @@ fn differ(expected: &Value, answer: &Value, at: &str) -> Option<String> {
     let unequal = || Some(format!("{at} is {}, not {expected}", shortened(answer)));
     match (expected, answer) {
         (Value::Object(pattern), _) if pattern.len() == 1 && pattern.keys().all(|key| key.starts_with('$')) => {
-            if matches(pattern, answer) { None } else { unequal() }
+            if matches(pattern, answer) {
+                None
+            } else {
+                unequal()
+            }
         }
         (Value::Object(expected), Value::Object(answer)) => {
             if let Some(extra) = answer.keys().find(|key| !expected.contains_key(*key)) {

@@ -54,7 +54,11 @@ impl Demo {
         let begun = Instant::now();
         let options = Options { data_dir: Some(data.0.clone()), ..Options::default() };
         let gateway = serve::open(&options).await?;
-        println!("Started in {:.1} s. Deploying {} functions.\n", begun.elapsed().as_secs_f64(), embedded::EXAMPLES.len());
+        println!(
+            "Started in {:.1} s. Deploying {} functions.\n",
+            begun.elapsed().as_secs_f64(),
+            embedded::EXAMPLES.len()
+        );
 
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(serve::run_until(gateway, listener, async { drop(stopped.await) }));

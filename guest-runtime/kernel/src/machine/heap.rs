@@ -40,7 +40,8 @@ pub(crate) struct Heap(UnsafeCell<State>);
 unsafe impl Sync for Heap {}
 
 #[global_allocator]
-pub(crate) static HEAP: Heap = Heap(UnsafeCell::new(State { free: [ptr::null_mut(); CLASSES], next: 0, end: 0, left_bytes: ARENA_BYTES }));
+pub(crate) static HEAP: Heap =
+    Heap(UnsafeCell::new(State { free: [ptr::null_mut(); CLASSES], next: 0, end: 0, left_bytes: ARENA_BYTES }));
 
 /// Makes sure that there is room for `room` bytes more; `false` if the program's memory is used up. Never called while an allocation is
 /// under way.

@@ -120,8 +120,13 @@ impl AddressSpace {
         let start = match at {
             Place::Anywhere => self.free.take_highest(bytes, dirty),
             Place::Near(hint) => {
-                let span = Span { start: hint & !(PAGE_BYTES - 1), end: (hint & !(PAGE_BYTES - 1)).saturating_add(bytes) };
-                if hint != 0 && self.free.take_exact(span, dirty) { Some(span.start) } else { self.free.take_highest(bytes, dirty) }
+                let span =
+                    Span { start: hint & !(PAGE_BYTES - 1), end: (hint & !(PAGE_BYTES - 1)).saturating_add(bytes) };
+                if hint != 0 && self.free.take_exact(span, dirty) {
+                    Some(span.start)
+                } else {
+                    self.free.take_highest(bytes, dirty)
+                }
             }
             Place::Exactly { address, replace } => return self.map_exactly(address, bytes, protection, replace, dirty),
         };
@@ -134,7 +139,14 @@ impl AddressSpace {
         Ok(start)
     }
 
-    fn map_exactly(&mut self, start: u64, bytes: u64, protection: u64, replace: bool, dirty: &mut Dirty) -> Result<u64, Errno> {
+    fn map_exactly(
+        &mut self,
+        start: u64,
+        bytes: u64,
+        protection: u64,
+        replace: bool,
+        dirty: &mut Dirty,
+    ) -> Result<u64, Errno> {
         let end = start.checked_add(bytes).ok_or(Errno::NOMEM)?;
         if !start.is_multiple_of(PAGE_BYTES) {
             return Err(Errno::INVAL);
@@ -207,7 +219,9 @@ impl AddressSpace {
 
     /// Makes a mapping larger in place, if what follows it is free.
     pub fn extend(&mut self, start: u64, old_bytes: u64, new_bytes: u64, dirty: &mut Dirty) -> bool {
-        let (Ok(old_end), Ok(new_end)) = (range_end(start, old_bytes), range_end(start, new_bytes)) else { return false };
+        let (Ok(old_end), Ok(new_end)) = (range_end(start, old_bytes), range_end(start, new_bytes)) else {
+            return false;
+        };
         let Some(mapping) = self.first_overlapping(Span { start, end: old_end }) else { return false };
         if mapping.end != old_end || !self.free.take_exact(Span { start: old_end, end: new_end }, dirty) {
             return false;
@@ -382,7 +396,9 @@ mod tests {
     #[test]
     fn guards_and_null_are_not_accessible() {
         let (space, _) = space();
-        for (start, bytes) in [(0, 1), (MAIN_STACK.base - 1, 2), (MEMORY_MIN_BYTES - 1, 2), (u64::MAX, 2), (0x10_0000, 8)] {
+        for (start, bytes) in
+            [(0, 1), (MAIN_STACK.base - 1, 2), (MEMORY_MIN_BYTES - 1, 2), (u64::MAX, 2), (0x10_0000, 8)]
+        {
             assert!(!space.is_accessible(start, bytes), "{start:#x}");
         }
         assert!(space.is_accessible(MAIN_STACK.base, MAIN_STACK.bytes));
@@ -395,7 +411,7 @@ mod tests {
         assert_eq!(space.unmap(4096, u64::MAX), Err(Errno::INVAL));
         assert_eq!(space.map(Place::Anywhere, 0, 3, &mut dirty), Err(Errno::INVAL));
         assert_eq!(space.map(Place::Anywhere, u64::MAX, 3, &mut dirty), Err(Errno::NOMEM));
-        let wrapping = Place::Exactly { address: u64::MAX & !4095, replace: true };
+        let wrapping = Place::Exactly { address: !4095, replace: true };
         assert!(space.map(wrapping, 8192, 3, &mut dirty).is_err());
         assert_eq!(space.protect(0, 4096, 3), Err(Errno::NOMEM));
     }

@@ -64,7 +64,11 @@ pub fn mremap(system: &mut System, machine: &mut impl Machine, arguments: &[u64;
     let [old, old_bytes, new_bytes, flags, new, _] = *arguments;
     let up = |bytes: u64| bytes.checked_add(PAGE_BYTES - 1).map(|bytes| bytes & !(PAGE_BYTES - 1)).ok_or(Errno::INVAL);
     let (old_bytes, new_bytes) = (up(old_bytes)?, up(new_bytes)?);
-    if old % PAGE_BYTES != 0 || new_bytes == 0 || old_bytes == 0 || (flags & MREMAP_FIXED != 0 && flags & MREMAP_MAYMOVE == 0) {
+    if old % PAGE_BYTES != 0
+        || new_bytes == 0
+        || old_bytes == 0
+        || (flags & MREMAP_FIXED != 0 && flags & MREMAP_MAYMOVE == 0)
+    {
         return Err(Errno::INVAL);
     }
     if !system.space.is_accessible(old, old_bytes) {
@@ -108,7 +112,8 @@ pub fn madvise(system: &mut System, machine: &mut impl Machine, arguments: &[u64
     if address % PAGE_BYTES != 0 {
         return Err(Errno::INVAL);
     }
-    let end = address.checked_add(bytes).and_then(|end| end.checked_add(PAGE_BYTES - 1)).ok_or(Errno::INVAL)? & !(PAGE_BYTES - 1);
+    let end = address.checked_add(bytes).and_then(|end| end.checked_add(PAGE_BYTES - 1)).ok_or(Errno::INVAL)?
+        & !(PAGE_BYTES - 1);
     if !system.space.is_accessible(address, end - address) {
         return Err(Errno::NOMEM);
     }

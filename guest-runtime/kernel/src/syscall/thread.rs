@@ -77,7 +77,9 @@ pub fn futex(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 
             let until = match (fourth, command) {
                 (0, _) => None,
                 (at, FUTEX_WAIT) => Some(system.now_ns(machine).saturating_add(load_timespec(machine, at)?)),
-                (at, _) => Some(absolute(system, machine, load_timespec(machine, at)?, operation & FUTEX_CLOCK_REALTIME != 0)),
+                (at, _) => {
+                    Some(absolute(system, machine, load_timespec(machine, at)?, operation & FUTEX_CLOCK_REALTIME != 0))
+                }
             };
             Ok(Action::Wait(Waiting::Futex { address, bits }, until))
         }

@@ -157,7 +157,9 @@ fn directory(_: &[u8]) -> Vec<u8> {
 }
 
 fn devices(_: &[u8]) -> Vec<u8> {
-    let open = |path: &str| OpenOptions::new().read(true).write(true).open(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let open = |path: &str| {
+        OpenOptions::new().read(true).write(true).open(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
     let mut buffer = [1; 64];
     assert_eq!(open("/dev/null").read(&mut buffer).expect("read"), 0);
     assert_eq!(open("/dev/null").write(&buffer).expect("write"), 64);

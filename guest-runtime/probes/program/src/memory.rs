@@ -72,7 +72,9 @@ fn fixed(_: &[u8]) -> Vec<u8> {
     assert_eq!(map_at(at + 1, PAGE, libc::MAP_FIXED), Err(libc::EINVAL));
     assert!(map_at(1 << 40, PAGE, libc::MAP_FIXED).is_err(), "beyond memory");
     assert!(map_at(PAGE as u64, PAGE, libc::MAP_FIXED).is_err(), "the null page");
-    for kernel in [mayfly_abi::layout::KERNEL_TEXT, mayfly_abi::layout::KERNEL_DATA, mayfly_abi::layout::KERNEL_STACK.base] {
+    for kernel in
+        [mayfly_abi::layout::KERNEL_TEXT, mayfly_abi::layout::KERNEL_DATA, mayfly_abi::layout::KERNEL_STACK.base]
+    {
         assert!(map_at(kernel, PAGE, libc::MAP_FIXED).is_err(), "over the kernel");
     }
     let hint = map_at(at, PAGE, 0).expect("a hint that is taken");
@@ -132,7 +134,8 @@ fn advise(_: &[u8]) -> Vec<u8> {
 fn file(_: &[u8]) -> Vec<u8> {
     let large = File::open("/var/task/large").expect("a file of the image");
     let map = |protection: i32, offset: u64, length: usize| {
-        let arguments = [0, length as u64, protection as u64, libc::MAP_PRIVATE as u64, large.as_raw_fd() as u64, offset];
+        let arguments =
+            [0, length as u64, protection as u64, libc::MAP_PRIVATE as u64, large.as_raw_fd() as u64, offset];
         call(libc::SYS_mmap, &arguments)
     };
     let expected = |at: usize| (at % 251) as u8;

@@ -18,7 +18,8 @@ const ENOSYS: i64 = -(libc::ENOSYS as i64);
 const EFAULT: i64 = -(libc::EFAULT as i64);
 
 fn unknown(_: &[u8]) -> Vec<u8> {
-    let numbers = [libc::SYS_userfaultfd, libc::SYS_io_uring_setup, libc::SYS_ptrace, libc::SYS_bpf, 511, 100_000, -1, i64::MIN];
+    let numbers =
+        [libc::SYS_userfaultfd, libc::SYS_io_uring_setup, libc::SYS_ptrace, libc::SYS_bpf, 511, 100_000, -1, i64::MIN];
     for number in numbers.into_iter().chain(numbers) {
         assert_eq!(call(number, &[]), ENOSYS, "system call {number}");
     }
@@ -31,9 +32,29 @@ const END: [u64; 1] = [MEMORY_MIN_BYTES - 8];
 /// Addresses of which 16 bytes cannot be written; most cannot be read either.
 fn bad_addresses() -> Vec<u64> {
     vec![
-        0, 1, 0xfff, PAGE_TABLES, GDT, 0x1f_fff8, KERNEL_TEXT, KERNEL_DATA, KERNEL_STACK.base, MAIN_STACK.base - 8,
-        MEMORY_MIN_BYTES - 8, MEMORY_MIN_BYTES, MAILBOX, MAILBOX - 8, IMAGES, IMAGES + 4096, 1 << 46, 1 << 47, (1 << 47) - 8,
-        0xffff_8000_0000_0000, u64::MAX - 7, u64::MAX - 15, u64::MAX,
+        0,
+        1,
+        0xfff,
+        PAGE_TABLES,
+        GDT,
+        0x1f_fff8,
+        KERNEL_TEXT,
+        KERNEL_DATA,
+        KERNEL_STACK.base,
+        MAIN_STACK.base - 8,
+        MEMORY_MIN_BYTES - 8,
+        MEMORY_MIN_BYTES,
+        MAILBOX,
+        MAILBOX - 8,
+        IMAGES,
+        IMAGES + 4096,
+        1 << 46,
+        1 << 47,
+        (1 << 47) - 8,
+        0xffff_8000_0000_0000,
+        u64::MAX - 7,
+        u64::MAX - 15,
+        u64::MAX,
     ]
 }
 
@@ -67,8 +88,7 @@ fn pointers(_: &[u8]) -> Vec<u8> {
         ];
         for (name, number, arguments) in writes {
             // `8` of the end fit, so smaller structures may be written at addresses near an end.
-            let fits_8 = ["sched_getaffinity", "arch_prctl", "getcwd"].contains(name)
-                && END.contains(&bad);
+            let fits_8 = ["sched_getaffinity", "arch_prctl", "getcwd"].contains(name) && END.contains(&bad);
             let null_is_good = bad == 0 && ["gettimeofday", "prlimit64", "getrusage"].contains(name);
             if !fits_8 && !null_is_good {
                 assert_eq!(call(*number, arguments), EFAULT, "{name} to {bad:#x}");
@@ -152,14 +172,46 @@ fn lengths(_: &[u8]) -> Vec<u8> {
 fn storm(payload: &[u8]) -> Vec<u8> {
     // These end or stop the program, as they should.
     let skipped = [
-        libc::SYS_exit, libc::SYS_exit_group, libc::SYS_kill, libc::SYS_tkill, libc::SYS_tgkill, libc::SYS_nanosleep,
-        libc::SYS_clock_nanosleep, libc::SYS_clone, libc::SYS_clone3, libc::SYS_futex, libc::SYS_pause, libc::SYS_rt_sigreturn,
-        libc::SYS_arch_prctl, libc::SYS_brk, libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mremap, libc::SYS_madvise, libc::SYS_poll,
-        libc::SYS_ppoll, libc::SYS_select, libc::SYS_pselect6, libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2,
-        libc::SYS_rt_sigsuspend, libc::SYS_rt_sigtimedwait, libc::SYS_rt_sigaction, libc::SYS_close, libc::SYS_close_range,
-        libc::SYS_dup2, libc::SYS_dup3, libc::SYS_vfork, libc::SYS_fork,
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+        libc::SYS_kill,
+        libc::SYS_tkill,
+        libc::SYS_tgkill,
+        libc::SYS_nanosleep,
+        libc::SYS_clock_nanosleep,
+        libc::SYS_clone,
+        libc::SYS_clone3,
+        libc::SYS_futex,
+        libc::SYS_pause,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_arch_prctl,
+        libc::SYS_brk,
+        libc::SYS_mmap,
+        libc::SYS_munmap,
+        libc::SYS_mremap,
+        libc::SYS_madvise,
+        libc::SYS_poll,
+        libc::SYS_ppoll,
+        libc::SYS_select,
+        libc::SYS_pselect6,
+        libc::SYS_epoll_wait,
+        libc::SYS_epoll_pwait,
+        libc::SYS_epoll_pwait2,
+        libc::SYS_rt_sigsuspend,
+        libc::SYS_rt_sigtimedwait,
+        libc::SYS_rt_sigaction,
+        libc::SYS_close,
+        libc::SYS_close_range,
+        libc::SYS_dup2,
+        libc::SYS_dup3,
+        libc::SYS_vfork,
+        libc::SYS_fork,
         // Reading from what these make would wait for ever.
-        libc::SYS_pipe, libc::SYS_pipe2, libc::SYS_eventfd, libc::SYS_eventfd2, libc::SYS_socketpair,
+        libc::SYS_pipe,
+        libc::SYS_pipe2,
+        libc::SYS_eventfd,
+        libc::SYS_eventfd2,
+        libc::SYS_socketpair,
     ];
     let scratch = map(1 << 20);
     let mut state = crate::word(payload) | 1;
@@ -187,7 +239,9 @@ fn storm(payload: &[u8]) -> Vec<u8> {
             };
         }
         // Descriptor 3 is the event device: a `read` of it would wait for an event.
-        if arguments[0] as u32 == 3 || [libc::SYS_sendfile, libc::SYS_splice, libc::SYS_copy_file_range, libc::SYS_tee].contains(&number) {
+        if arguments[0] as u32 == 3
+            || [libc::SYS_sendfile, libc::SYS_splice, libc::SYS_copy_file_range, libc::SYS_tee].contains(&number)
+        {
             continue;
         }
         call(number, &arguments);

@@ -121,7 +121,12 @@ fn many(_: &[u8]) -> Vec<u8> {
         let threads: Vec<_> = (0..60)
             .map(|number: u64| {
                 let builder = thread::Builder::new().stack_size(64 << 10);
-                builder.spawn(move || { thread::yield_now(); number }).expect("spawn")
+                builder
+                    .spawn(move || {
+                        thread::yield_now();
+                        number
+                    })
+                    .expect("spawn")
             })
             .collect();
         let sum: u64 = threads.into_iter().map(|thread| thread.join().expect("join")).sum();
@@ -210,8 +215,7 @@ yield_probe!(#[target_feature(enable = "avx512f")] over_a_yield_avx512, 2048, "v
 fn timeout(_: &[u8]) -> Vec<u8> {
     let (lock, condvar) = (Mutex::new(()), Condvar::new());
     let start = Instant::now();
-    let (_guard, result) =
-        condvar.wait_timeout(lock.lock().expect("lock"), Duration::from_millis(30)).expect("wait");
+    let (_guard, result) = condvar.wait_timeout(lock.lock().expect("lock"), Duration::from_millis(30)).expect("wait");
     assert!(result.timed_out() && start.elapsed() >= Duration::from_millis(30));
     b"ok".to_vec()
 }

@@ -4,11 +4,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::Probe;
 
-pub const PROBES: &[(&str, Probe)] = &[
-    ("time-monotonic", Probe::Each(monotonic)),
-    ("time-now", Probe::Each(now)),
-    ("time-sleep", Probe::Each(sleep)),
-];
+pub const PROBES: &[(&str, Probe)] =
+    &[("time-monotonic", Probe::Each(monotonic)), ("time-now", Probe::Each(now)), ("time-sleep", Probe::Each(sleep))];
 
 fn monotonic(_: &[u8]) -> Vec<u8> {
     let mut last = Instant::now();

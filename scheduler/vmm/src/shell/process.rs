@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use kvm_ioctls::Kvm;
 use rustix::net::RecvFlags;
+use rustix::process::Pid;
 
 use super::protocol::{self, Message, WORDS, command, report};
 use super::sandbox;
@@ -19,8 +20,8 @@ use crate::mailbox::Mailbox;
 use crate::snapshot::Snapshot;
 
 /// Runs the VM process to its end.
-pub(super) fn main(kvm: Kvm, socket: OwnedFd, mailbox: OwnedFd) {
-    let outcome = start(kvm, mailbox).and_then(|machine| {
+pub(super) fn main(kvm: Kvm, zygote: Pid, socket: OwnedFd, mailbox: OwnedFd) {
+    let outcome = start(kvm, zygote, mailbox).and_then(|machine| {
         say(&socket, report::READY, [0; WORDS], "")?;
         serve(machine, &socket)
     });
@@ -30,11 +31,11 @@ pub(super) fn main(kvm: Kvm, socket: OwnedFd, mailbox: OwnedFd) {
     }
 }
 
-fn start(kvm: Kvm, mailbox: OwnedFd) -> Result<Machine, Error> {
+fn start(kvm: Kvm, zygote: Pid, mailbox: OwnedFd) -> Result<Machine, Error> {
     let host = Host::new(kvm)?;
     let machine = Machine::new(&host, Mailbox::open(mailbox)?)?;
     drop(host);
-    sandbox::enter()?;
+    sandbox::enter(zygote)?;
     Ok(machine)
 }
 

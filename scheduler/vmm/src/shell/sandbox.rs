@@ -3,6 +3,7 @@
 //! Layers, each enough on its own against most of what a broken-out guest could try: no other files than those it needs, no
 //! privileges and no way to get any, an allow-list of system calls whose violation kills the process, limits.
 
+use rustix::process::{Pid, Signal};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 use crate::error::Error;
@@ -56,9 +57,10 @@ const ALLOWED: &[libc::c_long] = &[
 /// Nobody.
 const UNPRIVILEGED_ID: u32 = 65_534;
 
-/// Gives up everything that is not needed any more.
-pub(super) fn enter() -> Result<(), Error> {
+/// Gives up everything that is not needed any more, and ties this process's life to its zygote's.
+pub(super) fn enter(zygote: Pid) -> Result<(), Error> {
     give_up_identity()?;
+    die_with(zygote)?;
     rustix::thread::set_no_new_privs(true).map_err(Error::errno("setting no_new_privs"))?;
     // The library looks for the vDSO at its first use, with calls that are not on the list.
     let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -70,6 +72,13 @@ pub(super) fn enter() -> Result<(), Error> {
         .map_err(|error| Error::Unsupported(format!("the system call filter cannot be made: {error}")))?;
     seccompiler::apply_filter(&filter)
         .map_err(|error| Error::Unsupported(format!("the system call filter cannot be installed: {error}")))
+}
+
+/// Asks to be killed when the zygote ends, whatever ends it. Linux forgets this at a change of identity, so it comes after that.
+fn die_with(zygote: Pid) -> Result<(), Error> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(Error::errno("asking for a signal"))?;
+    if rustix::process::getppid() == Some(zygote) { Ok(()) } else { Err(Error::Gone("the zygote has ended".into())) }
 }
 
 /// A server that runs as root does not want its guests' processes to.

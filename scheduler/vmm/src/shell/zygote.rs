@@ -103,9 +103,7 @@ fn serve() -> Result<(), Error> {
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             drop(socket);
-            if die_with_parent(parent) {
-                process::main(kvm, shell, mailbox);
-            }
+            process::main(kvm, parent, shell, mailbox);
             #[expect(unsafe_code, reason = "_exit")]
             // SAFETY: ends the process without running the zygote's exit handlers.
             unsafe {
@@ -163,10 +161,4 @@ fn ignore_children() {
     unsafe {
         libc::signal(libc::SIGCHLD, libc::SIG_IGN);
     }
-}
-
-/// Asks to be killed when the zygote ends, whatever ends it; `false` if it has ended already.
-fn die_with_parent(parent: rustix::process::Pid) -> bool {
-    let asked = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    asked.is_ok() && rustix::process::getppid() == Some(parent)
 }
