@@ -292,3 +292,41 @@ async fn an_invocation_that_waits_does_not_hold_up_others() {
     assert_eq!(slow.await.good(), json!(true));
     live.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clones_never_repeat_what_should_be_random() {
+    let live = Live::start().await;
+    live.create_example("random", &[("mayfly:state", "fresh")]).await;
+    let mut seen = std::collections::HashSet::new();
+    // Fifty at a time, so that there are many machines of the same snapshot, each put back to it again and again.
+    for _ in 0..4 {
+        let answers = (0..50).map(|_| async { live.invoke("random", &json!({})).await.good() });
+        for answer in at_once(answers).await {
+            for value in ["float", "uuid1", "uuid4", "token", "file_name"].map(|key| answer[key].to_string()) {
+                assert!(seen.insert(value.clone()), "{value} came twice");
+            }
+            assert!(seen.insert(answer["integers"].to_string()), "{answer} came twice");
+        }
+    }
+    assert_eq!(seen.len(), 200 * 6);
+    live.stop().await;
+}
+
+/// Runs them all at the same time.
+async fn at_once<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(move |cx| {
+        for (future, answer) in &mut running {
+            if answer.is_none()
+                && let std::task::Poll::Ready(done) = future.as_mut().poll(cx)
+            {
+                *answer = Some(done);
+            }
+        }
+        if running.iter().all(|(_, answer)| answer.is_some()) {
+            return std::task::Poll::Ready(running.drain(..).filter_map(|(_, answer)| answer).collect());
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}

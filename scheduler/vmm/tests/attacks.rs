@@ -179,6 +179,10 @@ fn privileged_instructions_fault_in_the_guest() {
     ];
     for (name, code) in instructions {
         let outcome = execute(code);
+        // QEMU takes any MXCSR.
+        if cfg!(mayfly_emulated_svm) && ["fxrstor of garbage", "ldmxcsr of garbage"].contains(&name) {
+            continue;
+        }
         let Stop::Killed { signal, diagnosis } = &outcome.stop else { panic!("{name}: {outcome:?}") };
         // Undefined where the processor, or KVM for this guest, does not have it.
         let undefined = i32::from(*signal) == libc::SIGILL;
@@ -233,7 +237,10 @@ fn instructions_of_hypervisors_and_enclaves_harm_only_the_guest() {
 #[test]
 fn traps_are_told_by_name() {
     execute(&[0xcc]).assert_killed(libc::SIGTRAP, &["debug trap (vector 3)"]);
-    execute(&[0xf1]).assert_killed(libc::SIGTRAP, &["debug trap (vector 1)"]);
+    // QEMU does not know this one.
+    if !cfg!(mayfly_emulated_svm) {
+        execute(&[0xf1]).assert_killed(libc::SIGTRAP, &["debug trap (vector 1)"]);
+    }
     execute(&[0x0f, 0x0b]).assert_killed(libc::SIGILL, &["undefined instruction"]);
     execute(&[0x31, 0xc9, 0xf7, 0xf1]).assert_killed(libc::SIGFPE, &["division by zero"]);
     execute(&[0x9c, 0x81, 0x0c, 0x24, 0x00, 0x01, 0x00, 0x00, 0x9d, 0x90, 0x90])
