@@ -63,7 +63,7 @@ Examples:
 /// Role of functions that need none: kept and given back, never looked at.
 const ROLE: &str = "arn:aws:iam::000000000000:role/mayfly";
 /// Between two looks at a function's state.
-const POLL: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(20);
 
 impl Deploy {
     pub(super) async fn run(self) -> Result<ExitCode, String> {

@@ -59,7 +59,9 @@ impl From<host::Finding> for Finding {
 
 /// Fails with the first thing that the host does not have.
 pub(super) fn host_must_do() -> Result<(), String> {
-    host::obstacle().map_or(Ok(()), |finding| Err(format!("{}: {}; {}", finding.subject, finding.found, finding.cure)))
+    host::obstacle().map_or(Ok(()), |finding| {
+        Err(format!("this host cannot run functions: {} ({}). {}", finding.found, finding.subject, finding.cure))
+    })
 }
 
 async fn examine_address(address: &str) -> Finding {

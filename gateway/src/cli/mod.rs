@@ -26,9 +26,10 @@ pub use options::{Options, OptionsError};
 struct Command {
     #[command(subcommand)]
     action: Action,
-    /// What to log to standard error: error, warn, info, debug, or a filter such as `mayfly_scheduler=debug`.
-    #[arg(long, global = true, env = "MAYFLY_LOG", default_value = "info", value_name = "FILTER")]
-    log: String,
+    /// What to log to standard error: error, warn, info, debug, or a filter such as `mayfly_scheduler=debug`
+    /// [default: info for serve, else warn].
+    #[arg(long, global = true, env = "MAYFLY_LOG", value_name = "FILTER")]
+    log: Option<String>,
     /// Log one JSON object per line.
     #[arg(long, global = true, env = "MAYFLY_LOG_JSON")]
     log_json: bool,
@@ -73,7 +74,8 @@ pub fn main() -> ExitCode {
         // Before there is any other thread: it forks, and only a process of one thread can do that and go on.
         return mayfly_scheduler::zygote_main();
     }
-    if let Err(problem) = start_log(&command.log, command.log_json) {
+    let usual = if matches!(command.action, Action::Serve(_)) { "info" } else { "warn" };
+    if let Err(problem) = start_log(command.log.as_deref().unwrap_or(usual), command.log_json) {
         return fail(&problem);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -40,6 +40,8 @@ pub(super) struct Demo {
     listen: Option<String>,
 }
 
+/// Longest start of the platform.
+const READY_WAIT: Duration = Duration::from_secs(120);
 /// Longest deploy of an example.
 const DEPLOY_WAIT: Duration = Duration::from_secs(120);
 
@@ -50,21 +52,16 @@ impl Demo {
         let address = listener.local_addr().map_err(|error| error.to_string())?.to_string();
         doctor::host_must_do()?;
         let data = Scratch::new()?;
-        println!("Starting the platform on http://{address}: the interpreter is started once and kept as a snapshot.");
         let begun = Instant::now();
         let options = Options { data_dir: Some(data.0.clone()), ..Options::default() };
         let gateway = serve::open(&options).await?;
-        println!(
-            "Started in {:.1} s. Deploying {} functions.\n",
-            begun.elapsed().as_secs_f64(),
-            embedded::EXAMPLES.len()
-        );
+        println!("Starting the interpreter, once; its snapshot is kept. The server is on http://{address}");
 
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(serve::run_until(gateway, listener, async { drop(stopped.await) }));
         let mut signal = std::pin::pin!(signal);
         let outcome = tokio::select! {
-            outcome = show(&address) => outcome,
+            outcome = show(&address, begun) => outcome,
             () = &mut signal => Ok(0),
         };
         if let (Ok(_), false) = (&outcome, self.exit) {
@@ -79,8 +76,11 @@ impl Demo {
 }
 
 /// Deploys and invokes every example; says how many answers were wrong.
-async fn show(address: &str) -> Result<usize, String> {
+async fn show(address: &str, begun: Instant) -> Result<usize, String> {
     let mut client = Endpoint { endpoint: format!("http://{address}") }.client()?;
+    wait_ready(&mut client).await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("Ready after {seconds:.1} s. Deploying and invoking {} functions.\n", embedded::EXAMPLES.len());
     let mut table = Table::new(&["FUNCTION", "DEPLOY", "FIRST", "", "SECOND", "", "ANSWER"]);
     let mut wrong = 0;
     for example in embedded::EXAMPLES {
@@ -101,6 +101,24 @@ async fn show(address: &str) -> Result<usize, String> {
     }
     println!("\n{}", table.render(COLUMN_CHARS_MAX));
     Ok(wrong)
+}
+
+async fn wait_ready(client: &mut Client) -> Result<(), String> {
+    let deadline = Instant::now() + READY_WAIT;
+    loop {
+        let answer = client.send(Method::GET, "/readyz", &[], "").await?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let why = String::from_utf8_lossy(&answer.body).into_owned();
+            return Err(format!(
+                "the platform is not ready after {} s ({why}); try `mayfly doctor`",
+                READY_WAIT.as_secs()
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 async fn deploy_example(client: &mut Client, example: &Example) -> Result<(), String> {
@@ -158,7 +176,8 @@ async fn bind(asked: Option<&str>) -> Result<TcpListener, String> {
 
 fn next_steps(address: &str) -> String {
     format!(
-        "Still serving on http://{address} until you press Ctrl-C. Try:
+        "Still serving on http://{address} until you press Ctrl-C. Try (version 1 of the aws CLI has
+no --cli-binary-format and needs none):
 
   curl -d '{{\"name\": \"you\"}}' http://{address}/2015-03-31/functions/hello/invocations
   mayfly invoke hello '{{\"name\": \"you\"}}' --logs --endpoint http://{address}
