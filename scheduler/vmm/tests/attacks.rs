@@ -181,7 +181,7 @@ fn privileged_instructions_fault_in_the_guest() {
         let outcome = execute(code);
         // QEMU takes any MXCSR, and any segment base.
         let taken = ["fxrstor of garbage", "ldmxcsr of garbage", "wrfsbase of garbage", "wrgsbase of garbage"];
-        if cfg!(mayfly_emulated_svm) && taken.contains(&name) {
+        if cfg!(mayfly_emulated_svm) && taken.contains(name) {
             continue;
         }
         let Stop::Killed { signal, diagnosis } = &outcome.stop else { panic!("{name}: {outcome:?}") };
