@@ -112,30 +112,41 @@ fn inside_of_the_vmm(data_dir: &Path, report: &mut Report, runs: usize) -> Outco
     let mut working_set = None;
     let (mut create, mut bind, mut first, mut warm, mut reset, mut after_reset) = Default::default();
     let (mut usage, mut stats) = (Usage::default(), ResetStats::default());
+    let mut faults = Faults::default();
     for round in 0..runs / 20 + 1 {
         let start = Instant::now();
         let mut machine = Machine::new(&host, Mailbox::new()?)?;
         let created = Instant::now();
+        let faults_before = page_faults()?;
+        let before_bind = Instant::now();
         machine.bind(&base, Some(&top), &images, header.memory_bytes, header.tmp_bytes, working_set.as_ref())?;
-        let bound = Instant::now();
+        let bind_took = before_bind.elapsed();
+        faults.bind = page_faults()? - faults_before;
         let answered = run(&mut machine)?.0;
+        faults.first_run = page_faults()? - faults_before - faults.bind;
         if round == 0 {
             // The first has no working set: it is not what is measured.
             working_set = Some(machine.working_set()?);
             continue;
         }
         Distribution::add(&mut create, created - start);
-        Distribution::add(&mut bind, bound - created);
+        Distribution::add(&mut bind, bind_took);
         Distribution::add(&mut first, answered);
+        let faults_before = page_faults()?;
         for _ in 0..10 {
             let (duration, used) = run(&mut machine)?;
             Distribution::add(&mut warm, duration);
             usage = used;
         }
-        for _ in 0..10 {
+        faults.warm = page_faults()? - faults_before;
+        for index in 0..10 {
             stats = machine.reset()?;
             Distribution::add(&mut reset, Duration::from_nanos(stats.duration_ns));
+            let faults_before = page_faults()?;
             Distribution::add(&mut after_reset, run(&mut machine)?.0);
+            if index > 0 {
+                faults.after_reset += page_faults()? - faults_before;
+            }
         }
     }
     let prefetched = working_set.map_or(0, |set| set.pages());
@@ -143,13 +154,41 @@ fn inside_of_the_vmm(data_dir: &Path, report: &mut Report, runs: usize) -> Outco
     report.add(
         "vmm: bind",
         &bind,
-        &format!("{prefetched} pages prefetched, {} runs mapped", base.runs().len() + top.runs().len()),
+        &format!(
+            "{} faults; {prefetched} pages prefetched, {} runs mapped",
+            faults.bind,
+            base.runs().len() + top.runs().len()
+        ),
     );
-    report.add("vmm: first run after bind", &first, "");
-    report.add("vmm: run, warm", &warm, &format!("{} exit, {} system calls", usage.exits, usage.system_calls));
+    report.add("vmm: first run after bind", &first, &format!("{} faults", faults.first_run));
+    report.add(
+        "vmm: run, warm",
+        &warm,
+        &format!("{} exit, {} system calls, {} faults in ten runs", usage.exits, usage.system_calls, faults.warm),
+    );
     report.add("vmm: reset", &reset, &format!("{} pages copied, {} zeroed", stats.copied_pages, stats.zeroed_pages));
-    report.add("vmm: run after reset", &after_reset, "");
+    let rounds = runs as u64 / 20;
+    let note = format!("{:.1} faults each", faults.after_reset as f64 / (9 * rounds) as f64);
+    report.add("vmm: run after reset", &after_reset, &note);
     save(&mut Machine::new(&host, Mailbox::new()?)?, (&base, &top), &images, report)
+}
+
+/// Page faults of this process that the host's kernel counted: those of the vCPU are among them, those that only filled a
+/// shadow page table are not.
+#[derive(Default)]
+struct Faults {
+    bind: u64,
+    first_run: u64,
+    warm: u64,
+    /// From the second run after a reset on, summed up: the first takes those of the reset's own first time.
+    after_reset: u64,
+}
+
+fn page_faults() -> Outcome<u64> {
+    let status = std::fs::read_to_string("/proc/self/stat")?;
+    // The name, which may hold anything, ends with the last parenthesis; minor faults are field 10 (proc_pid_stat(5)).
+    let fields = status.rsplit_once(')').ok_or("no name in /proc/self/stat")?.1;
+    Ok(fields.split_whitespace().nth(7).ok_or("no faults in /proc/self/stat")?.parse()?)
 }
 
 fn run(machine: &mut Machine) -> Outcome<(Duration, Usage)> {

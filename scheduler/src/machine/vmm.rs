@@ -1,7 +1,6 @@
 //! The real machines: VM processes of `mayfly_vmm`, waited for with tokio.
 
 use std::{
-    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{PoisonError, RwLock},
     task::{Context, Poll, ready},
@@ -46,7 +45,7 @@ impl super::Host for VmmHost {
     fn spawn(&self) -> Result<Box<dyn Machine>, String> {
         let shell = self.fork().or_else(|error| {
             // A zygote that lives is left alone, whatever it cannot do: its VM processes end with it.
-            if !zygote_has_ended(&error) {
+            if !matches!(error, mayfly_vmm::Error::ZygoteEnded) {
                 return Err(error);
             }
             tracing::error!(%error, "the zygote has ended and is started anew");
@@ -77,17 +76,6 @@ fn raise_open_files() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the limit of open files cannot be raised");
-    }
-}
-
-/// Whether that is why nothing could be forked.
-fn zygote_has_ended(error: &mayfly_vmm::Error) -> bool {
-    match error {
-        mayfly_vmm::Error::Host { source, .. } => {
-            matches!(source.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
-        }
-        mayfly_vmm::Error::Gone(why) => why.contains("has ended"),
-        _ => false,
     }
 }
 

@@ -39,6 +39,9 @@ pub enum Error {
     /// The caller asked for something that the machine's state does not allow.
     #[error("{0}")]
     State(&'static str),
+    /// The zygote has ended, and its VM processes with it. Another can be started.
+    #[error("the zygote has ended")]
+    ZygoteEnded,
     /// The VM process ended or broke the protocol.
     #[error("the VM process is gone: {0}")]
     Gone(String),

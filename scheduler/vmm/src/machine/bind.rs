@@ -38,6 +38,7 @@ impl Machine {
     pub fn boot(&mut self, images: &[&ImageFile], memory_bytes: u64, tmp_bytes: u64) -> Result<(), Error> {
         self.take_memory(memory_bytes, tmp_bytes)?;
         self.map_images(images)?;
+        self.give_memory()?;
         let ram = self.ram()?;
         let header = kernel::load(ram)?;
         ram.write(GDT, &tables::descriptors(&header))?;
@@ -70,6 +71,7 @@ impl Machine {
                 ram.overlay(run.address(), run.bytes(), snapshot.file.as_fd(), run.file_offset)?;
             }
         }
+        self.give_memory()?;
         self.base_identity = base.header().identity;
         let runs = top.map_or(&[][..], Snapshot::runs);
         self.upper_pages = runs.iter().map(|run| run.first_page..run.first_page + run.pages).collect();
@@ -98,16 +100,7 @@ impl Machine {
         if self.phase != Phase::Waiting {
             return Err(Error::State("only a guest that waits for its next event can be saved"));
         }
-        let ram = self.ram.as_ref().ok_or(Error::State("there is no guest in this machine"))?;
-        let dirty = self.dirty.find(ram.host_address(), ram.bytes())?.to_vec();
-        let mut changed = Vec::new();
-        for range in dirty {
-            for page in range.start / PAGE_BYTES..range.end / PAGE_BYTES {
-                if self.differs(ram, page)? {
-                    changed.push(page);
-                }
-            }
-        }
+        let mut changed = self.changed_pages()?;
         // The new snapshot replaces the upper one of the stack, so it needs that one's pages too.
         changed.extend(self.upper_pages.iter().flat_map(|run| run.clone()));
         changed.sort_unstable();
@@ -120,7 +113,20 @@ impl Machine {
             images: self.images.len() as u32,
             pages: merge(&changed),
         };
-        save(file, ram, &contents)
+        save(file, self.ram()?, &contents)
+    }
+
+    /// The pages that differ from what this machine was bound to, in order.
+    pub(super) fn changed_pages(&mut self) -> Result<Vec<u64>, Error> {
+        let ram = self.ram.as_ref().ok_or(Error::State("there is no guest in this machine"))?;
+        let private = self.dirty.find(ram.host_address(), ram.bytes())?.to_vec();
+        let mut changed = Vec::new();
+        for page in private.iter().flat_map(|range| range.start / PAGE_BYTES..range.end / PAGE_BYTES) {
+            if self.differs(ram, page)? {
+                changed.push(page);
+            }
+        }
+        Ok(changed)
     }
 
     /// Whether a page differs from what this machine was bound to.
@@ -149,11 +155,15 @@ impl Machine {
         if !(MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES).contains(&memory_bytes) {
             return Err(Error::State("impossible memory size"));
         }
-        let ram = Ram::new(memory_bytes)?;
-        self.slot(SLOT_MEMORY, 0, memory_bytes, ram.host_address(), 0)?;
-        self.ram = Some(ram);
+        self.ram = Some(Ram::new(memory_bytes)?);
         self.tmp_bytes = tmp_bytes;
         Ok(())
+    }
+
+    /// Gives the memory to the guest, once all mappings are in place: Linux tells KVM of each change to a mapping that is a guest's.
+    fn give_memory(&self) -> Result<(), Error> {
+        let ram = self.ram()?;
+        self.slot(SLOT_MEMORY, 0, ram.bytes(), ram.host_address(), 0)
     }
 
     fn write_tables(&self) -> Result<(), Error> {
@@ -175,16 +185,17 @@ impl Machine {
     pub(super) fn new_generation(&mut self) -> Result<(), Error> {
         let mut seed = [0; 32];
         rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).map_err(Error::errno("getrandom"))?;
-        self.generation += 1;
+        self.generations += 1;
         // A generation number must not come twice for one snapshot, also not in another process.
         let mut unique = [0; 8];
         unique.copy_from_slice(&seed[..8]);
+        self.generation = u64::from_le_bytes(unique).wrapping_add(self.generations) | 1;
         let words = HostWords {
             abi_version: mayfly_abi::VERSION,
             images: self.images.len() as u32,
             memory_bytes: self.ram()?.bytes(),
             tmp_bytes: self.tmp_bytes,
-            generation: u64::from_le_bytes(unique).wrapping_add(self.generation) | 1,
+            generation: self.generation,
             seed,
             ns_per_tick_q32: self.ns_per_tick_q32,
             xcr0: self.xcr0,

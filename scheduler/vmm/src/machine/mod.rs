@@ -157,6 +157,8 @@ pub struct Machine {
     /// Pages of the function snapshot that the guest was bound to.
     upper_pages: Vec<std::ops::Range<u64>>,
     tmp_bytes: u64,
+    /// Generations so far, and the number of the present one. The mailbox has it too, but there the guest could change it.
+    generations: u64,
     generation: u64,
     restored: bool,
 }
@@ -194,6 +196,7 @@ impl Machine {
             base_identity: 0,
             upper_pages: Vec::new(),
             tmp_bytes: 0,
+            generations: 0,
             generation: 0,
             restored: false,
         };

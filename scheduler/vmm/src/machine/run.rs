@@ -173,7 +173,7 @@ impl Machine {
         if rflags & TRAP_FLAG != 0 {
             return Ok(Stop::Violation("hypercall NEXT with the trap flag set".into()));
         }
-        if self.mailbox.guest_words().seeded_generation != self.mailbox.host_words().generation {
+        if self.mailbox.guest_words().seeded_generation != self.generation {
             return Ok(Stop::Violation("the guest has not taken its new seed".into()));
         }
         Ok(Stop::Next)

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 use kvm_ioctls::Kvm;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 
 use super::protocol::{self, WORDS, command, report};
@@ -43,17 +44,17 @@ impl Zygote {
     /// Forks a VM process. It takes well under a millisecond and blocks; the process then makes its VM and reports `Ready`.
     ///
     /// # Errors
-    /// If the zygote is gone or cannot fork.
+    /// [`Error::ZygoteEnded`] if it has; otherwise if it cannot fork.
     pub fn spawn(&self) -> Result<Shell, Error> {
         let mailbox = Mailbox::new()?;
         let (ours, theirs) = socket_pair()?;
         let socket =
             self.socket.lock().map_err(|_| Error::Gone("another thread failed while it spoke to the zygote".into()))?;
         protocol::send(socket.as_fd(), command::SPAWN, [0; WORDS], "", &[theirs.as_fd(), mailbox.file()])
-            .map_err(Error::errno("asking the zygote"))?;
+            .map_err(ended_or("asking the zygote"))?;
         let answer =
-            protocol::receive(socket.as_fd(), RecvFlags::empty()).map_err(Error::errno("hearing from the zygote"))?;
-        let Some(mut message) = answer else { return Err(Error::Gone("the zygote has ended".into())) };
+            protocol::receive(socket.as_fd(), RecvFlags::empty()).map_err(ended_or("hearing from the zygote"))?;
+        let Some(mut message) = answer else { return Err(Error::ZygoteEnded) };
         let pidfd = message.files.pop();
         match (message.tag, pidfd) {
             (report::SPAWNED, Some(pidfd)) => Shell::new(ours, pidfd, message.words[0] as u32, mailbox),
@@ -67,6 +68,14 @@ impl Drop for Zygote {
         // Its VM processes die with it.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What an error on its socket says about the zygote.
+fn ended_or(doing: &'static str) -> impl FnOnce(Errno) -> Error {
+    move |errno| match errno {
+        Errno::PIPE | Errno::CONNRESET => Error::ZygoteEnded,
+        other => Error::errno(doing)(other),
     }
 }
 
