@@ -2,25 +2,18 @@
 
 use core::fmt::Write;
 
-use mayfly_abi::layout::{IMAGE_STRIDE_BYTES, IMAGES};
 use mayfly_kernel::errno::Errno;
-use mayfly_kernel::files::Mappable;
 use mayfly_kernel::syscall::call::{Call, Reply};
 use mayfly_kernel::syscall::dispatch::dispatch;
+use mayfly_kernel::syscall::mapping::Memory;
 use mayfly_kernel::syscall::number::{self, *};
 use mayfly_kernel::syscall::{memory, process, signal, thread, time};
 use mayfly_kernel::system::{Action, Answer, System};
-use mayfly_kernel::user::UserMemory;
 
 use crate::machine::device::{self, Host};
 use crate::machine::heap;
 use crate::machine::{Hardware, mailbox};
 use crate::{Kernel, Message, program};
-
-const MAP_ANONYMOUS: u64 = 0x20;
-const MAP_FIXED: u64 = 0x10;
-const MAP_SHARED: u64 = 1;
-const PROT_WRITE: u64 = 2;
 
 type Handler = fn(&mut System, &mut Hardware, &[u64; 6]) -> Answer;
 
@@ -28,11 +21,11 @@ type Handler = fn(&mut System, &mut Hardware, &[u64; 6]) -> Answer;
 fn handler(number: u64) -> Option<Handler> {
     Some(match number {
         BRK => memory::brk,
-        MUNMAP => memory::munmap,
         MPROTECT => memory::mprotect,
-        MREMAP => memory::mremap,
         MADVISE => memory::madvise,
-        MSYNC | MLOCK | MUNLOCK | MLOCKALL | MUNLOCKALL => memory::nothing,
+        MSYNC => memory::msync,
+        MINCORE => memory::mincore,
+        MLOCK | MUNLOCK | MLOCKALL | MUNLOCKALL => memory::nothing,
         CLONE => thread::clone,
         EXIT => thread::exit,
         FUTEX => thread::futex,
@@ -86,14 +79,18 @@ impl Kernel {
             return handler(&mut self.system, &mut self.hardware, arguments);
         }
         match number {
-            MMAP => {
-                heap::reserve(&mut self.system.space, 0);
-                self.mmap(arguments)
-            }
+            MMAP => self.memory().map(arguments),
+            MUNMAP => self.memory().unmap(arguments),
+            MREMAP => self.memory().remap(arguments),
             // Every C library tries these first and goes on without: not worth a line in each function's log.
             CLONE3 | RSEQ => Err(Errno::NOSYS),
             _ => self.file_call(number, arguments),
         }
+    }
+
+    fn memory(&mut self) -> Memory<'_, Hardware> {
+        heap::reserve(&mut self.system.space, 0);
+        Memory { files: &mut self.files, system: &mut self.system, machine: &mut self.hardware }
     }
 
     fn file_call(&mut self, number: u64, arguments: &[u64; 6]) -> Answer {
@@ -113,6 +110,9 @@ impl Kernel {
             return Err(Errno::NOSYS);
         };
         self.take_new_generation();
+        for span in self.files.take_released() {
+            self.system.space.release(span);
+        }
         if self.files.changes() != changes {
             self.system.threads.happened();
         }
@@ -140,46 +140,6 @@ impl Kernel {
                 program::set_images(&mut self.files, host);
             }
         }
-    }
-
-    /// `mmap(address, bytes, protection, flags, fd, offset)`. A file is mapped by copying it: pages of images that are only
-    /// read could be used in place, but a program may map them writable and private at any alignment.
-    fn mmap(&mut self, arguments: &[u64; 6]) -> Answer {
-        let [address, bytes, protection, flags, fd, offset] = *arguments;
-        if flags & MAP_ANONYMOUS != 0 {
-            return memory::mmap(&mut self.system, &mut self.hardware, arguments);
-        }
-        if !offset.is_multiple_of(4096) || bytes == 0 {
-            return Err(Errno::INVAL);
-        }
-        let mappable = self.files.mappable(fd)?;
-        if let Mappable::InPlace(data) = mappable
-            && protection & PROT_WRITE == 0
-            && flags & MAP_FIXED == 0
-        {
-            let start = data.as_ptr() as u64 + offset;
-            let rounded = (data.len() as u64).next_multiple_of(4096);
-            let in_image = (IMAGES..IMAGES + 8 * IMAGE_STRIDE_BYTES).contains(&start);
-            if in_image && start.is_multiple_of(4096) && offset.checked_add(bytes).is_some_and(|end| end <= rounded) {
-                return Ok(Action::Value(start));
-            }
-        }
-        if let Mappable::Copy { is_writable: true, .. } = mappable
-            && flags & MAP_SHARED != 0
-            && protection & PROT_WRITE != 0
-        {
-            // Stores to the mapping would have to appear in the file.
-            return Err(Errno::NODEV);
-        }
-        let Action::Value(start) = memory::mmap(&mut self.system, &mut self.hardware, arguments)? else {
-            return Err(Errno::NOMEM);
-        };
-        let _ = address;
-        if mappable != Mappable::Zeros {
-            let target = self.hardware.write(start, bytes)?;
-            self.files.copy_file(fd, offset, target)?;
-        }
-        Ok(Action::Value(start))
     }
 
     /// Says once per number that a call is not supported.

@@ -22,6 +22,7 @@ pub(crate) mod edit;
 pub mod environment;
 pub(crate) mod epoll;
 pub mod limits;
+mod mapping;
 mod open;
 mod path;
 mod pipe;
@@ -38,6 +39,7 @@ mod tree;
 use mayfly_abi::image::Image;
 
 pub use environment::{Clock, Environment, Events, Log, Mapping, Memory, MemoryFacts, Process, Random};
+pub use mapping::Mappable;
 
 use crate::errno::Errno;
 use arena::Arena;
@@ -68,22 +70,6 @@ pub struct Files {
     process: Process,
     boot_id: Option<[u8; 16]>,
     changes: u64,
-}
-
-/// What a mapping of a file shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mappable {
-    /// Bytes that are in memory already, page-aligned, never written: map them where they are, or copy them.
-    InPlace(&'static [u8]),
-    /// A file of that length, to be copied with [`Files::copy_file`].
-    Copy {
-        /// Its length.
-        bytes: u64,
-        /// May a shared mapping write to it?
-        is_writable: bool,
-    },
-    /// `/dev/zero`: anonymous memory.
-    Zeros,
 }
 
 impl Files {
@@ -164,44 +150,6 @@ impl Files {
         match self.find(self.root(), path, true).ok()? {
             Place::File(at) => Some(self.tree.data(at)),
             _ => None,
-        }
-    }
-
-    /// What a mapping of the open file `fd` shows.
-    ///
-    /// # Errors
-    /// [`Errno::BADF`]; [`Errno::ACCES`] if it is not open for reading; [`Errno::NODEV`] if it is nothing to map.
-    pub fn mappable(&self, fd: u64) -> Result<Mappable, Errno> {
-        let description = self.description(fd)?;
-        if matches!(description.object, Object::Path) {
-            return Err(Errno::BADF);
-        }
-        if !description.is_readable() {
-            return Err(Errno::ACCES);
-        }
-        match &description.object {
-            Object::Bytes(bytes) => match description.place {
-                Some(Place::File(_)) => Ok(Mappable::InPlace(bytes)),
-                // A static text of the kernel starts on no page.
-                _ => Ok(Mappable::Copy { bytes: bytes.len() as u64, is_writable: false }),
-            },
-            Object::Generated(bytes) => Ok(Mappable::Copy { bytes: bytes.len() as u64, is_writable: false }),
-            Object::Tmp(id) => Ok(Mappable::Copy { bytes: self.tmp.len(*id), is_writable: description.is_writable() }),
-            Object::Device(Device::Zero) => Ok(Mappable::Zeros),
-            _ => Err(Errno::NODEV),
-        }
-    }
-
-    /// Copies bytes of the open file `fd` from offset `at`; fewer than asked for only at its end.
-    ///
-    /// # Errors
-    /// [`Errno::BADF`]; [`Errno::NODEV`] as for [`Files::mappable`].
-    pub fn copy_file(&self, fd: u64, at: u64, into: &mut [u8]) -> Result<usize, Errno> {
-        match &self.description(fd)?.object {
-            Object::Bytes(bytes) => Ok(transfer::copy_from(bytes, at, into)),
-            Object::Generated(bytes) => Ok(transfer::copy_from(bytes, at, into)),
-            Object::Tmp(id) => self.tmp.read(*id, at, into),
-            _ => Err(Errno::NODEV),
         }
     }
 

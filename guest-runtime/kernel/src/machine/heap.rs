@@ -8,7 +8,7 @@ use core::cell::UnsafeCell;
 use core::ptr;
 
 use alloc::vec::Vec;
-use mayfly_kernel::memory::{AddressSpace, Place};
+use mayfly_kernel::memory::{AddressSpace, Backing, Place};
 
 /// What is kept ready: more than any call needs that does not write to `/tmp`.
 const RESERVE_BYTES: usize = 256 << 10;
@@ -52,7 +52,7 @@ pub(crate) fn reserve(space: &mut AddressSpace, room: usize) -> bool {
     }
     let bytes = (wanted as u64).next_multiple_of(STEP_BYTES);
     let mut dirty = Vec::new();
-    space.map(Place::Anywhere, bytes, 3, &mut dirty).map(|start| HEAP.add(start, bytes)).is_ok()
+    space.map(Place::Anywhere, bytes, 3, Backing::Kernel, &mut dirty).map(|start| HEAP.add(start, bytes)).is_ok()
 }
 
 impl Heap {

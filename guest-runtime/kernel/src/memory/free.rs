@@ -94,6 +94,12 @@ impl FreeList {
         true
     }
 
+    /// How many bytes are free in all.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.ranges.iter().map(|(start, (end, _))| end - start).sum()
+    }
+
     fn covers(&self, span: Span) -> bool {
         let mut at = span.start;
         while at < span.end {

@@ -3,8 +3,15 @@
 //! There is no paging to manage. The host backs every address of the guest's memory with zeros until something is written
 //! there, so a mapping is only a note that its addresses are taken; what `munmap` gives back is marked *used* and zeroed when it
 //! is handed out again. Protection is noted and reported, not enforced: inside, kernel and program trust each other.
+//!
+//! Addresses are memory here, so they are what a program can run out of. Memory that it has only reserved (`PROT_NONE`) does not count
+//! as used, and large reservations are refused before they leave no addresses for what is really needed: a C library asks for 64 or 128
+//! MiB for each thread's arena, and goes on with the arena that it has.
 
+mod change;
 mod free;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::BTreeMap;
 
@@ -15,15 +22,58 @@ pub use free::{FreeList, Span};
 
 /// Largest number of mappings of one program.
 pub const MAPPINGS_MAX: usize = 65_536;
+/// A reservation from this size on must leave [`RESERVATION_SHARE`] times as many free addresses.
+const RESERVATION_LARGE_BYTES: u64 = 32 << 20;
+const RESERVATION_SHARE: u64 = 8;
 
 /// Protection bits as in `mmap`.
 pub mod protection {
+    /// Not accessible: a reservation.
+    pub const NONE: u64 = 0;
     /// Readable.
     pub const READ: u64 = 1;
     /// Writable.
     pub const WRITE: u64 = 2;
     /// Executable.
     pub const EXECUTE: u64 = 4;
+    /// All of them.
+    pub const ALL: u64 = READ | WRITE | EXECUTE;
+}
+
+/// What a mapping's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backing {
+    /// Zeros at first, then the program's own.
+    Anonymous,
+    /// A private copy of bytes that never change, those of an image's file.
+    Copy {
+        /// Address of the byte of the file that belongs to the mapping's first address.
+        source: u64,
+        /// Address of the file's end.
+        source_end: u64,
+    },
+    /// A private copy of a file of a writable tree, whose bytes may have changed since.
+    Taken,
+    /// The memory in which a file of a writable tree keeps its bytes.
+    Shared {
+        /// The file.
+        file: u32,
+        /// How many mappings are laid over each other here: one file has one place, wherever it is mapped.
+        count: u32,
+    },
+    /// The kernel's own heap.
+    Kernel,
+}
+
+impl Backing {
+    /// The backing of the part that starts `bytes` after the mapping does.
+    #[must_use]
+    pub fn after(self, bytes: u64) -> Backing {
+        match self {
+            Backing::Copy { source, source_end } => Backing::Copy { source: source.saturating_add(bytes), source_end },
+            other => other,
+        }
+    }
 }
 
 /// A range of addresses that the program has mapped.
@@ -35,6 +85,23 @@ pub struct Mapping {
     pub end: u64,
     /// Protection asked for.
     pub protection: u64,
+    /// What is there.
+    pub backing: Backing,
+}
+
+impl Mapping {
+    /// The part from `start` to `end`; nothing if that is empty.
+    fn part(self, start: u64, end: u64) -> Option<Mapping> {
+        let backing = self.backing.after(start.saturating_sub(self.start));
+        (start < end).then_some(Mapping { start, end, backing, ..self })
+    }
+
+    /// What it counts for. A reservation counts for nothing; the memory of a file does in any case.
+    fn cost(&self) -> i64 {
+        let is_file = matches!(self.backing, Backing::Shared { .. });
+        let is_reservation = self.protection & protection::ALL == protection::NONE;
+        if is_reservation && !is_file { 0 } else { (self.end - self.start) as i64 }
+    }
 }
 
 /// Hands out memory.
@@ -50,6 +117,8 @@ pub struct AddressSpace {
     mapped_bytes: u64,
     peak_bytes: u64,
     refused: bool,
+    /// Bytes of files that were copied because they could not be mapped where they are.
+    pub copied_bytes: u64,
 }
 
 /// Memory that must be zeroed before the program sees it.
@@ -72,6 +141,7 @@ impl AddressSpace {
             mapped_bytes: program_end + MAIN_STACK.bytes / 8,
             peak_bytes: 0,
             refused: false,
+            copied_bytes: 0,
         };
         space.grow_memory(memory_bytes);
         space
@@ -105,132 +175,6 @@ impl AddressSpace {
         self.brk
     }
 
-    /// Maps `bytes` somewhere, or at `at`. What must be zeroed is added to `dirty`.
-    ///
-    /// # Errors
-    /// [`Errno::NOMEM`] if there is no room, [`Errno::INVAL`] for sizes and addresses that no mapping can have.
-    pub fn map(&mut self, at: Place, bytes: u64, protection: u64, dirty: &mut Dirty) -> Result<u64, Errno> {
-        if bytes == 0 {
-            return Err(Errno::INVAL);
-        }
-        let bytes = bytes.checked_add(PAGE_BYTES - 1).ok_or(Errno::NOMEM)? & !(PAGE_BYTES - 1);
-        if self.mappings.len() >= MAPPINGS_MAX {
-            return Err(Errno::NOMEM);
-        }
-        let start = match at {
-            Place::Anywhere => self.free.take_highest(bytes, dirty),
-            Place::Near(hint) => {
-                let span =
-                    Span { start: hint & !(PAGE_BYTES - 1), end: (hint & !(PAGE_BYTES - 1)).saturating_add(bytes) };
-                if hint != 0 && self.free.take_exact(span, dirty) {
-                    Some(span.start)
-                } else {
-                    self.free.take_highest(bytes, dirty)
-                }
-            }
-            Place::Exactly { address, replace } => return self.map_exactly(address, bytes, protection, replace, dirty),
-        };
-        let Some(start) = start else {
-            // A reservation (no protection yet: the C library tries some as large as the memory) is refused without harm.
-            self.refused |= protection != 0;
-            return Err(Errno::NOMEM);
-        };
-        self.note(Mapping { start, end: start + bytes, protection });
-        Ok(start)
-    }
-
-    fn map_exactly(
-        &mut self,
-        start: u64,
-        bytes: u64,
-        protection: u64,
-        replace: bool,
-        dirty: &mut Dirty,
-    ) -> Result<u64, Errno> {
-        let end = start.checked_add(bytes).ok_or(Errno::NOMEM)?;
-        if !start.is_multiple_of(PAGE_BYTES) {
-            return Err(Errno::INVAL);
-        }
-        let span = Span { start, end };
-        if replace {
-            self.unmap(start, bytes)?;
-        } else if self.overlaps(span) {
-            return Err(Errno::EXIST);
-        }
-        if !self.free.take_exact(span, dirty) {
-            // Outside of what mmap hands out: the program's own segments, the brk heap, the main stack.
-            if !self.is_accessible(start, bytes) {
-                return Err(Errno::NOMEM);
-            }
-            dirty.push(span);
-            return Ok(start);
-        }
-        self.note(Mapping { start, end, protection });
-        Ok(start)
-    }
-
-    /// Gives mapped memory back; addresses that are not mapped are passed over.
-    ///
-    /// # Errors
-    /// [`Errno::INVAL`] for addresses that are not page-aligned or wrap around.
-    pub fn unmap(&mut self, start: u64, bytes: u64) -> Result<(), Errno> {
-        let end = range_end(start, bytes)?;
-        while let Some(mapping) = self.first_overlapping(Span { start, end }) {
-            self.mappings.remove(&mapping.start);
-            let cut = Span { start: mapping.start.max(start), end: mapping.end.min(end) };
-            for rest in [Mapping { end: cut.start, ..mapping }, Mapping { start: cut.end, ..mapping }] {
-                if rest.start < rest.end {
-                    self.mappings.insert(rest.start, rest);
-                }
-            }
-            self.free.insert(cut, true);
-            self.account(cut.start as i64 - cut.end as i64);
-        }
-        Ok(())
-    }
-
-    /// Notes a new protection for mapped memory.
-    ///
-    /// # Errors
-    /// [`Errno::INVAL`] for a bad range, [`Errno::NOMEM`] if a part of it is not accessible.
-    pub fn protect(&mut self, start: u64, bytes: u64, protection: u64) -> Result<(), Errno> {
-        let end = range_end(start, bytes)?;
-        if !self.is_accessible(start, end - start) {
-            return Err(Errno::NOMEM);
-        }
-        let mut at = start;
-        while let Some(mapping) = self.first_overlapping(Span { start: at, end }) {
-            self.mappings.remove(&mapping.start);
-            let cut = Span { start: mapping.start.max(at), end: mapping.end.min(end) };
-            let parts = [
-                Mapping { end: cut.start, ..mapping },
-                Mapping { start: cut.start, end: cut.end, protection },
-                Mapping { start: cut.end, ..mapping },
-            ];
-            for part in parts {
-                if part.start < part.end {
-                    self.mappings.insert(part.start, part);
-                }
-            }
-            at = cut.end;
-        }
-        Ok(())
-    }
-
-    /// Makes a mapping larger in place, if what follows it is free.
-    pub fn extend(&mut self, start: u64, old_bytes: u64, new_bytes: u64, dirty: &mut Dirty) -> bool {
-        let (Ok(old_end), Ok(new_end)) = (range_end(start, old_bytes), range_end(start, new_bytes)) else {
-            return false;
-        };
-        let Some(mapping) = self.first_overlapping(Span { start, end: old_end }) else { return false };
-        if mapping.end != old_end || !self.free.take_exact(Span { start: old_end, end: new_end }, dirty) {
-            return false;
-        }
-        self.mappings.insert(mapping.start, Mapping { end: new_end, ..mapping });
-        self.account((new_end - old_end) as i64);
-        true
-    }
-
     /// Whether the program may touch all of a range: the guest's memory without null page, page tables, guards.
     #[must_use]
     pub fn is_accessible(&self, start: u64, bytes: u64) -> bool {
@@ -238,9 +182,44 @@ impl AddressSpace {
         (start >= PROGRAM && end <= KERNEL_TEXT) || (start >= MAIN_STACK.base && end <= self.memory_bytes)
     }
 
+    /// Whether all of a range belongs to the program: its segments, heap, stack and mappings.
+    #[must_use]
+    pub fn is_mapped(&self, start: u64, bytes: u64) -> bool {
+        let Some(end) = start.checked_add(bytes) else { return false };
+        let mut at = start;
+        while at < end {
+            at = match self.first_overlapping(Span { start: at, end: at + 1 }) {
+                Some(mapping) => mapping.end,
+                None if (PROGRAM..round_up(self.brk)).contains(&at) => round_up(self.brk),
+                None if (MAIN_STACK.base..MAIN_STACK.top()).contains(&at) => MAIN_STACK.top(),
+                None => return false,
+            };
+        }
+        true
+    }
+
+    /// Whether a range is all segments and heap, or all stack.
+    fn is_part_of_program(&self, span: Span) -> bool {
+        (span.start >= PROGRAM && span.end <= round_up(self.brk))
+            || (span.start >= MAIN_STACK.base && span.end <= MAIN_STACK.top())
+    }
+
+    /// Whether a mapping shows the file.
+    #[must_use]
+    pub fn shows(&self, wanted: u32) -> bool {
+        self.mappings().any(|mapping| matches!(mapping.backing, Backing::Shared { file, .. } if file == wanted))
+    }
+
     /// Mapped ranges in order of address.
     pub fn mappings(&self) -> impl Iterator<Item = &Mapping> {
         self.mappings.values()
+    }
+
+    /// The parts of mappings inside of a range, in order of address.
+    pub fn parts(&self, start: u64, end: u64) -> impl Iterator<Item = Mapping> {
+        let first = self.first_overlapping(Span { start, end }).map_or(end, |mapping| mapping.start);
+        let found = self.mappings.range(first..end.max(first)).map(|(_, mapping)| *mapping);
+        found.filter_map(move |mapping| mapping.part(mapping.start.max(start), mapping.end.min(end)))
     }
 
     /// The brk heap.
@@ -279,35 +258,12 @@ impl AddressSpace {
         self.refused = false;
     }
 
-    fn overlaps(&self, span: Span) -> bool {
-        self.first_overlapping(span).is_some()
-    }
-
     fn first_overlapping(&self, span: Span) -> Option<Mapping> {
         let before = self.mappings.range(..=span.start).next_back().map(|(_, mapping)| *mapping);
         if let Some(mapping) = before.filter(|mapping| mapping.end > span.start && span.start < span.end) {
             return Some(mapping);
         }
         self.mappings.range(span.start..span.end.max(span.start)).next().map(|(_, mapping)| *mapping)
-    }
-
-    /// Adds a mapping, joined with its neighbours where they have the same protection: a growing heap stays one entry.
-    fn note(&mut self, mut mapping: Mapping) {
-        self.account((mapping.end - mapping.start) as i64);
-        if let Some((_, &before)) = self.mappings.range(..mapping.start).next_back()
-            && before.end == mapping.start
-            && before.protection == mapping.protection
-        {
-            self.mappings.remove(&before.start);
-            mapping.start = before.start;
-        }
-        if let Some(&after) = self.mappings.get(&mapping.end)
-            && after.protection == mapping.protection
-        {
-            self.mappings.remove(&after.start);
-            mapping.end = after.end;
-        }
-        self.mappings.insert(mapping.start, mapping);
     }
 
     fn account(&mut self, change: i64) {
@@ -342,77 +298,4 @@ fn range_end(start: u64, bytes: u64) -> Result<u64, Errno> {
     }
     let end = start.checked_add(bytes).and_then(|end| end.checked_add(PAGE_BYTES - 1)).ok_or(Errno::INVAL)?;
     Ok(end & !(PAGE_BYTES - 1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PROGRAM_END: u64 = 0x200_0000;
-
-    fn space() -> (AddressSpace, Dirty) {
-        (AddressSpace::new(PROGRAM_END, MEMORY_MIN_BYTES), Dirty::new())
-    }
-
-    #[test]
-    fn memory_is_zeroed_only_when_it_was_used_before() {
-        let (mut space, mut dirty) = space();
-        let first = space.map(Place::Anywhere, 8192, 3, &mut dirty).unwrap();
-        assert!(dirty.is_empty());
-        space.unmap(first, 4096).unwrap();
-        let again = space.map(Place::Exactly { address: first, replace: false }, 4096, 3, &mut dirty).unwrap();
-        assert_eq!(again, first);
-        assert_eq!(dirty, [Span { start: first, end: first + 4096 }]);
-    }
-
-    #[test]
-    fn brk_and_mmap_meet_but_never_overlap() {
-        let (mut space, mut dirty) = space();
-        let low = space.map(Place::Anywhere, 16 << 20, 3, &mut dirty).unwrap();
-        assert_eq!(space.set_brk(low, &mut dirty), low);
-        assert_eq!(space.set_brk(low + 4096, &mut dirty), low);
-        assert!(space.refused());
-        assert_eq!(space.map(Place::Anywhere, 4096, 3, &mut dirty), Err(Errno::NOMEM));
-    }
-
-    #[test]
-    fn more_memory_can_be_mapped_after_the_guest_grew() {
-        let (mut space, mut dirty) = space();
-        assert_eq!(space.map(Place::Anywhere, 200 << 20, 3, &mut dirty), Err(Errno::NOMEM));
-        space.grow_memory(512 << 20);
-        let at = space.map(Place::Anywhere, 200 << 20, 3, &mut dirty).unwrap();
-        assert!(at >= MEMORY_MIN_BYTES && space.is_accessible(at, 200 << 20));
-    }
-
-    #[test]
-    fn unmapping_the_middle_leaves_both_ends() {
-        let (mut space, mut dirty) = space();
-        let at = space.map(Place::Anywhere, 3 * 4096, 3, &mut dirty).unwrap();
-        space.unmap(at + 4096, 4096).unwrap();
-        let left: alloc::vec::Vec<_> = space.mappings().map(|mapping| (mapping.start, mapping.end)).collect();
-        assert_eq!(left, [(at, at + 4096), (at + 8192, at + 3 * 4096)]);
-    }
-
-    #[test]
-    fn guards_and_null_are_not_accessible() {
-        let (space, _) = space();
-        for (start, bytes) in
-            [(0, 1), (MAIN_STACK.base - 1, 2), (MEMORY_MIN_BYTES - 1, 2), (u64::MAX, 2), (0x10_0000, 8)]
-        {
-            assert!(!space.is_accessible(start, bytes), "{start:#x}");
-        }
-        assert!(space.is_accessible(MAIN_STACK.base, MAIN_STACK.bytes));
-    }
-
-    #[test]
-    fn bad_ranges_are_refused() {
-        let (mut space, mut dirty) = space();
-        assert_eq!(space.unmap(1, 4096), Err(Errno::INVAL));
-        assert_eq!(space.unmap(4096, u64::MAX), Err(Errno::INVAL));
-        assert_eq!(space.map(Place::Anywhere, 0, 3, &mut dirty), Err(Errno::INVAL));
-        assert_eq!(space.map(Place::Anywhere, u64::MAX, 3, &mut dirty), Err(Errno::NOMEM));
-        let wrapping = Place::Exactly { address: !4095, replace: true };
-        assert!(space.map(wrapping, 8192, 3, &mut dirty).is_err());
-        assert_eq!(space.protect(0, 4096, 3), Err(Errno::NOMEM));
-    }
 }

@@ -1,137 +1,93 @@
-//! brk, mmap, munmap, mprotect, mremap, madvise and their relatives.
+//! Memory that is mapped: its end, its protection, advice.
 
 use alloc::vec::Vec;
 
 use mayfly_abi::layout::PAGE_BYTES;
 
+use super::mapping::is_in_image;
 use crate::errno::Errno;
-use crate::memory::{Place, Span};
+use crate::memory::{Backing, Span, protection};
 use crate::system::{Action, Answer, Machine, System};
 
-const MAP_FIXED: u64 = 0x10;
-const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
-const MREMAP_MAYMOVE: u64 = 1;
-const MREMAP_FIXED: u64 = 2;
 const MADV_DONTNEED: u64 = 4;
-const MADV_FREE: u64 = 8;
 
 /// `brk(address)`.
 pub fn brk(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
     let mut dirty = Vec::new();
     let end = system.space.set_brk(arguments[0], &mut dirty);
-    zero(machine, &dirty);
+    dirty.into_iter().for_each(|span| machine.zero(span));
     Ok(Action::Value(end))
 }
 
-/// `mmap` of anonymous memory; also the first half of a file mapping, which the caller then fills.
-///
-/// Shared and private are the same in a program that cannot fork. `MAP_NORESERVE`, `MAP_POPULATE`, `MAP_STACK`, `MAP_GROWSDOWN` and
-/// `MAP_HUGETLB` change nothing.
-pub fn mmap(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
-    let [address, bytes, protection, flags, ..] = *arguments;
-    let place = if flags & MAP_FIXED_NOREPLACE != 0 {
-        Place::Exactly { address, replace: false }
-    } else if flags & MAP_FIXED != 0 {
-        Place::Exactly { address, replace: true }
-    } else if address != 0 {
-        Place::Near(address)
-    } else {
-        Place::Anywhere
-    };
-    let mut dirty = Vec::new();
-    let start = system.space.map(place, bytes, protection, &mut dirty)?;
-    zero(machine, &dirty);
-    Ok(Action::Value(start))
-}
-
-/// `munmap(address, bytes)`.
-pub fn munmap(system: &mut System, _: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
-    if arguments[1] == 0 {
-        return Err(Errno::INVAL);
-    }
-    system.space.unmap(arguments[0], arguments[1])?;
-    Ok(Action::Value(0))
-}
-
-/// `mprotect(address, bytes, protection)`: noted, not enforced.
+/// `mprotect(address, bytes, protection)`: noted, not enforced. An image that is mapped in place can never be written.
 pub fn mprotect(system: &mut System, _: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
-    system.space.protect(arguments[0], arguments[1], arguments[2])?;
+    let [start, bytes, wanted, ..] = *arguments;
+    if is_in_image(start) {
+        return if wanted & protection::WRITE != 0 { Err(Errno::ACCES) } else { Ok(Action::Value(0)) };
+    }
+    system.space.protect(start, bytes, wanted)?;
     Ok(Action::Value(0))
 }
 
-/// `mremap(old, old_bytes, new_bytes, flags, new)`.
-pub fn mremap(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
-    let [old, old_bytes, new_bytes, flags, new, _] = *arguments;
-    let up = |bytes: u64| bytes.checked_add(PAGE_BYTES - 1).map(|bytes| bytes & !(PAGE_BYTES - 1)).ok_or(Errno::INVAL);
-    let (old_bytes, new_bytes) = (up(old_bytes)?, up(new_bytes)?);
-    if old % PAGE_BYTES != 0
-        || new_bytes == 0
-        || old_bytes == 0
-        || (flags & MREMAP_FIXED != 0 && flags & MREMAP_MAYMOVE == 0)
-    {
-        return Err(Errno::INVAL);
-    }
-    if !system.space.is_accessible(old, old_bytes) {
-        return Err(Errno::FAULT);
-    }
-    let mut dirty = Vec::new();
-    if flags & MREMAP_FIXED == 0 {
-        if new_bytes <= old_bytes {
-            if new_bytes < old_bytes {
-                system.space.unmap(old + new_bytes, old_bytes - new_bytes)?;
-            }
-            return Ok(Action::Value(old));
-        }
-        if system.space.extend(old, old_bytes, new_bytes, &mut dirty) {
-            zero(machine, &dirty);
-            return Ok(Action::Value(old));
-        }
-        if flags & MREMAP_MAYMOVE == 0 {
-            return Err(Errno::NOMEM);
-        }
-    }
-    let place = if flags & MREMAP_FIXED != 0 {
-        let apart = new.checked_add(new_bytes).is_some_and(|end| end <= old) || new >= old + old_bytes;
-        if !apart {
-            return Err(Errno::INVAL);
-        }
-        Place::Exactly { address: new, replace: true }
-    } else {
-        Place::Anywhere
-    };
-    let start = system.space.map(place, new_bytes, 3, &mut dirty)?;
-    zero(machine, &dirty);
-    machine.copy(old, start, old_bytes.min(new_bytes));
-    system.space.unmap(old, old_bytes)?;
-    Ok(Action::Value(start))
-}
-
-/// `madvise(address, bytes, advice)`: `MADV_DONTNEED` gives zeros, the rest is advice.
+/// `madvise(address, bytes, advice)`: `MADV_DONTNEED` gives what was there first, the rest is advice (`MADV_FREE` may keep the contents).
 pub fn madvise(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
-    let [address, bytes, advice, ..] = *arguments;
-    if address % PAGE_BYTES != 0 {
-        return Err(Errno::INVAL);
+    let [start, bytes, advice, ..] = *arguments;
+    let Some(end) = checked_end(system, start, bytes)? else { return Ok(Action::Value(0)) };
+    if advice != MADV_DONTNEED {
+        return Ok(Action::Value(0));
     }
-    let end = address.checked_add(bytes).and_then(|end| end.checked_add(PAGE_BYTES - 1)).ok_or(Errno::INVAL)?
-        & !(PAGE_BYTES - 1);
-    if !system.space.is_accessible(address, end - address) {
-        return Err(Errno::NOMEM);
+    let mut at = start;
+    while at < end {
+        let part = system.space.parts(at, end).next();
+        let gap_end = part.map_or(end, |part| part.start);
+        // Heap and stack are no mappings.
+        machine.zero(Span { start: at, end: gap_end });
+        let Some(part) = part else { break };
+        match part.backing {
+            Backing::Anonymous => machine.zero(Span { start: part.start, end: part.end }),
+            Backing::Copy { source, source_end } => {
+                let copied = source_end.saturating_sub(source).min(part.end - part.start);
+                machine.copy(source, part.start, copied);
+                machine.zero(Span { start: part.start + copied, end: part.end });
+            }
+            Backing::Taken | Backing::Shared { .. } | Backing::Kernel => {}
+        }
+        at = part.end;
     }
-    if advice == MADV_DONTNEED {
-        machine.zero(Span { start: address, end });
-    }
-    // MADV_FREE may keep the contents, and does.
-    let _ = MADV_FREE;
     Ok(Action::Value(0))
 }
 
-/// `mlock`, `munlock`, `msync` and their like: there is nothing to do.
+/// `msync(address, bytes, flags)`: file and mapping are the same memory.
+pub fn msync(system: &mut System, _: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
+    checked_end(system, arguments[0], arguments[1])?;
+    Ok(Action::Value(0))
+}
+
+/// `mincore(address, bytes, vector)`: all of it is in memory.
+pub fn mincore(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
+    let [start, bytes, vector, ..] = *arguments;
+    checked_end(system, start, bytes)?;
+    machine.write(vector, bytes.div_ceil(PAGE_BYTES))?.fill(1);
+    Ok(Action::Value(0))
+}
+
+/// `mlock`, `munlock` and their like: there is nothing to do.
 pub fn nothing(_: &mut System, _: &mut impl Machine, _: &[u64; 6]) -> Answer {
     Ok(Action::Value(0))
 }
 
-fn zero(machine: &mut impl Machine, dirty: &[Span]) {
-    for &span in dirty {
-        machine.zero(span);
+/// The page-aligned end of a range that is mapped; `None` if it is an image's, mapped in place.
+fn checked_end(system: &System, start: u64, bytes: u64) -> Result<Option<u64>, Errno> {
+    if !start.is_multiple_of(PAGE_BYTES) {
+        return Err(Errno::INVAL);
     }
+    let end = start.checked_add(bytes).and_then(|end| end.checked_add(PAGE_BYTES - 1)).ok_or(Errno::INVAL)?
+        & !(PAGE_BYTES - 1);
+    if is_in_image(start) {
+        return Ok(None);
+    }
+    if !system.space.is_mapped(start, end - start) {
+        return Err(Errno::NOMEM);
+    }
+    Ok(Some(end))
 }

@@ -8,6 +8,7 @@ pub mod dispatch;
 mod epoll;
 mod layout;
 mod list;
+pub mod mapping;
 pub mod memory;
 mod names;
 pub mod number;

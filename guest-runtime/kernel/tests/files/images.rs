@@ -149,7 +149,7 @@ fn bytes_are_handed_out_in_place() {
     }
     machine.create("/tmp/x", b"0123456789");
     let fd = machine.open("/tmp/x", O_RDWR).expect("a file");
-    assert_eq!(machine.files.mappable(fd), Ok(Mappable::Copy { bytes: 10, is_writable: true }));
+    assert_eq!(machine.files.mappable(fd), Ok(Mappable::Tmp { file: 2, is_writable: true }));
     let mut into = [9; 8];
     assert_eq!(machine.files.copy_file(fd, 6, &mut into), Ok(4));
     assert_eq!(&into, b"6789\x09\x09\x09\x09");

@@ -14,6 +14,10 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("memory-remap", Probe::Each(remap)),
     ("memory-advise", Probe::Each(advise)),
     ("memory-file", Probe::Each(file)),
+    ("memory-segments", Probe::Each(segments)),
+    ("memory-shared", Probe::Each(shared)),
+    ("memory-shared-grows", Probe::Each(shared_grows)),
+    ("memory-reserve", Probe::Each(reserve)),
     ("memory-exhaustion", Probe::Each(exhaustion)),
     ("memory-out", Probe::Each(out_of_memory)),
     ("memory-refused-exit", Probe::Each(refused_then_exit)),
@@ -152,6 +156,144 @@ fn file(_: &[u8]) -> Vec<u8> {
     // The rest of the last page is zero.
     let tail = map(libc::PROT_READ | libc::PROT_WRITE, 299_008, 4096);
     assert!(tail > 0 && is_zero(tail as u64 + 992, 4096 - 992));
+    b"ok".to_vec()
+}
+
+fn map_file(file: &File, at: u64, length: usize, protection: i32, flags: i32, offset: u64) -> i64 {
+    let arguments = [at, length as u64, protection as u64, flags as u64, file.as_raw_fd() as u64, offset];
+    call(libc::SYS_mmap, &arguments)
+}
+
+/// What a loader does: the extent first, other parts over it, protection, zeros over the tail.
+fn segments(_: &[u8]) -> Vec<u8> {
+    const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
+    let file = File::open("/opt/probe").expect("a program");
+    let image = std::fs::read("/opt/probe").expect("a program");
+    let extent = map_file(&file, 0, 16 * PAGE, libc::PROT_READ, libc::MAP_PRIVATE | 0x800, 0);
+    assert!(extent > 0, "{extent}");
+    let at = |page: usize| extent as u64 + (page * PAGE) as u64;
+    assert_eq!(bytes(at(0), 64), &image[..64]);
+    let fixed = libc::MAP_PRIVATE | libc::MAP_FIXED;
+    let text = libc::PROT_READ | libc::PROT_EXEC;
+    assert_eq!(map_file(&file, at(4), 4 * PAGE, text, fixed, 4 * PAGE as u64), at(4) as i64);
+    assert_eq!(bytes(at(4), 4 * PAGE), &image[4 * PAGE..8 * PAGE]);
+    assert_eq!(map_file(&file, at(8), 2 * PAGE, READ_WRITE, fixed, 7 * PAGE as u64), at(8) as i64);
+    assert_eq!(bytes(at(8), 2 * PAGE), &image[7 * PAGE..9 * PAGE]);
+    bytes(at(8), PAGE).fill(0x5a);
+    assert_eq!(map_at(at(10), 6 * PAGE, libc::MAP_FIXED), Ok(at(10)));
+    assert!(is_zero(at(10), 6 * PAGE));
+    assert_eq!(call(libc::SYS_mprotect, &[at(8), 4096, libc::PROT_READ as u64]), 0);
+    // Advice brings the file's bytes back.
+    assert_eq!(call(libc::SYS_madvise, &[at(8), 8192, libc::MADV_DONTNEED as u64]), 0);
+    assert_eq!(bytes(at(8), 2 * PAGE), &image[7 * PAGE..9 * PAGE]);
+    unmap(at(0), 16 * PAGE);
+    // Only read: the image itself, in place. It can be given back, but not made writable.
+    let large = File::open("/var/task/large").expect("a file");
+    let in_place = map_file(&large, 0, 8192, libc::PROT_READ, libc::MAP_PRIVATE, 0) as u64;
+    assert!(in_place >= mayfly_abi::layout::IMAGES, "{in_place:#x}");
+    assert_eq!(call(libc::SYS_mprotect, &[in_place, 4096, READ_WRITE as u64]), -i64::from(libc::EACCES));
+    assert_eq!(call(libc::SYS_mprotect, &[in_place, 4096, libc::PROT_READ as u64]), 0);
+    assert_eq!(call(libc::SYS_madvise, &[in_place, 8192, libc::MADV_DONTNEED as u64]), 0);
+    unmap(in_place, 8192);
+    let writes = map_file(&large, 0, 8192, READ_WRITE, libc::MAP_SHARED, 0);
+    assert_eq!(writes, -i64::from(libc::EACCES), "an image cannot be written");
+    b"ok".to_vec()
+}
+
+/// A file and its shared mappings are the same bytes, also when only a mapping is left.
+fn shared(_: &[u8]) -> Vec<u8> {
+    use std::os::unix::fs::FileExt;
+    const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
+    let path = "/tmp/shared";
+    let open =
+        || File::options().read(true).write(true).create(true).truncate(false).open(path).expect("a file in /tmp");
+    let file = open();
+    file.set_len(3 * PAGE as u64).expect("length");
+    file.write_all_at(b"before", 4090).expect("write");
+    let first = map_file(&file, 0, 2 * PAGE, READ_WRITE, libc::MAP_SHARED, 0);
+    assert!(first > 0, "{first}");
+    let first = first as u64;
+    assert_eq!(bytes(first + 4090, 6), b"before");
+    bytes(first, 4).copy_from_slice(b"mapd");
+    let mut read = [0; 4];
+    file.read_exact_at(&mut read, 0).expect("read");
+    assert_eq!(&read, b"mapd", "a store is in the file");
+    open().write_all_at(b"file", 4094).expect("write");
+    assert_eq!(bytes(first + 4094, 4), b"file", "a write is in the mapping");
+    let again = map_file(&open(), 0, 2 * PAGE, libc::PROT_READ, libc::MAP_SHARED, 0) as u64;
+    assert_eq!(bytes(again + 4094, 4), b"file", "a second mapping shows the same");
+    unmap(again, 2 * PAGE);
+    bytes(first + 8, 1)[0] = 7;
+    // A private mapping keeps its changes.
+    let private = map_file(&file, 0, PAGE, READ_WRITE, libc::MAP_PRIVATE, 0) as u64;
+    assert_eq!((bytes(private, 4), bytes(private + 8, 1)[0]), (&mut b"mapd"[..].to_vec()[..], 7));
+    bytes(private, 4).fill(0);
+    assert_eq!(bytes(first, 4), b"mapd");
+    unmap(private, PAGE);
+    // Cut and grown: what was beyond the end is zero.
+    file.set_len(4094).expect("cut");
+    file.set_len(2 * PAGE as u64).expect("grow");
+    assert!(is_zero(first + 4094, PAGE));
+    // The file lives on in its mapping.
+    std::fs::remove_file(path).expect("remove");
+    drop(file);
+    assert_eq!(bytes(first, 4), b"mapd");
+    assert_eq!(call(libc::SYS_msync, &[first, 4096, libc::MS_SYNC as u64]), 0);
+    unmap(first, 2 * PAGE);
+    assert_eq!(call(libc::SYS_msync, &[first, 4096, libc::MS_SYNC as u64]), -i64::from(libc::ENOMEM));
+    b"ok".to_vec()
+}
+
+/// A mapping that grows with its file, moved if need be, and memory that comes back in the end.
+fn shared_grows(_: &[u8]) -> Vec<u8> {
+    const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
+    for round in 0..20_u8 {
+        let fd = call(libc::SYS_memfd_create, &[c"grows".as_ptr() as u64, 0]);
+        let file = unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd as i32) };
+        file.set_len(MIB as u64).expect("length");
+        let mut at = map_file(&file, 0, MIB, READ_WRITE, libc::MAP_SHARED, 0) as u64;
+        bytes(at, MIB).fill(round);
+        // Something in the way, in every other round.
+        let wall = (round % 2 == 0).then(|| map_at(at + MIB as u64, PAGE, libc::MAP_FIXED_NOREPLACE));
+        file.set_len(3 * MIB as u64).expect("length");
+        let moved = call(libc::SYS_mremap, &[at, MIB as u64, 3 * MIB as u64, libc::MREMAP_MAYMOVE as u64, 0]);
+        assert!(moved > 0, "{moved}");
+        at = moved as u64;
+        assert!(bytes(at, MIB).iter().all(|&byte| byte == round) && is_zero(at + MIB as u64, 2 * MIB));
+        bytes(at + 2 * MIB as u64, 1)[0] = 9;
+        let mut read = [0; 1];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut read, 2 * MIB as u64).expect("read");
+        assert_eq!(read, [9]);
+        assert_eq!(call(libc::SYS_mremap, &[at, 3 * MIB as u64, MIB as u64, 0, 0]), at as i64);
+        unmap(at, MIB);
+        if let Some(Ok(wall)) = wall {
+            unmap(wall, PAGE);
+        }
+    }
+    b"ok".to_vec()
+}
+
+/// Reservations count for nothing, and never take what is left. Answers with the size of the largest block that can still be mapped.
+fn reserve(_: &[u8]) -> Vec<u8> {
+    let reserve = |length: usize| {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        call(libc::SYS_mmap, &[0, length as u64, 0, flags as u64, u64::MAX, 0])
+    };
+    assert_eq!(reserve(64 * MIB), -i64::from(libc::ENOMEM), "a C library's arena in a small guest");
+    let stack = reserve(2 * MIB);
+    assert!(stack > 0);
+    let free = || std::fs::read_to_string("/proc/meminfo").expect("meminfo").lines().nth(1).map(str::to_owned);
+    let before = free();
+    let another = reserve(2 * MIB);
+    assert_eq!(free(), before, "a reservation is no memory");
+    assert_eq!(call(libc::SYS_mprotect, &[another as u64, MIB as u64, 3]), 0);
+    assert_ne!(free(), before, "what is made accessible is");
+    bytes(another as u64, MIB).fill(1);
+    for at in [stack, another] {
+        unmap(at as u64, 2 * MIB);
+    }
+    let block = map(64 * MIB);
+    unmap(block, 64 * MIB);
     b"ok".to_vec()
 }
 

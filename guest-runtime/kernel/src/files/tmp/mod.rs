@@ -11,6 +11,8 @@
 mod content;
 mod edit;
 mod entries;
+mod mapping;
+mod window;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -21,6 +23,7 @@ pub(crate) use entries::Entries;
 use super::arena::Arena;
 use super::limits::{FILE_BYTES_MAX, NODE_BYTES, PATH_DEPTH_MAX};
 use crate::errno::Errno;
+use crate::memory::Span;
 use mayfly_abi::image::{DIRECTORY, FILE, LINK};
 
 /// A node's number.
@@ -76,6 +79,8 @@ impl Node {
 pub(crate) struct Tmp {
     nodes: Arena<Node>,
     pub(crate) budget: Budget,
+    /// Memory of the program that no file needs any more; the kernel takes it back.
+    released: Vec<Span>,
 }
 
 impl Tmp {
@@ -85,7 +90,7 @@ impl Tmp {
     pub(crate) const SHARED_MEMORY: NodeId = NodeId(1);
 
     pub(crate) fn new(limit_bytes: u64) -> Tmp {
-        let mut tmp = Tmp { nodes: Arena::new(), budget: Budget { used_bytes: 0, limit_bytes } };
+        let mut tmp = Tmp { nodes: Arena::new(), budget: Budget { used_bytes: 0, limit_bytes }, released: Vec::new() };
         for root in [Tmp::ROOT, Tmp::SHARED_MEMORY] {
             let mut node = tmp.node_of(Kind::Directory(Entries::default()), 0o1777, 0);
             node.links = 1;
@@ -184,7 +189,9 @@ impl Tmp {
         if bytes > FILE_BYTES_MAX {
             return Err(Errno::FBIG);
         }
-        self.change(id, now_ns, |content, budget| content.resize(bytes, budget))
+        let mut released = self.change(id, now_ns, |content, budget| content.resize(bytes, budget))?;
+        self.released.append(&mut released);
+        Ok(())
     }
 
     /// Keeps the node alive without a name.
@@ -248,6 +255,7 @@ impl Tmp {
             self.budget.give_back(node.cost());
             if let Kind::File(content) = &node.kind {
                 self.budget.give_back(content.stored_bytes());
+                self.released.extend(content.spans());
             }
         }
     }
