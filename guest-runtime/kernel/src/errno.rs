@@ -53,8 +53,25 @@ impl Errno {
         LOOP = 40, "Too many levels of symbolic links.";
         NODATA = 61, "No data available.";
         OVERFLOW = 75, "Value too large for defined data type.";
+        NOTSOCK = 88, "Socket operation on non-socket.";
+        DESTADDRREQ = 89, "Destination address required.";
+        MSGSIZE = 90, "Message too long.";
+        NOPROTOOPT = 92, "Protocol not available.";
+        PROTONOSUPPORT = 93, "Protocol not supported.";
+        SOCKTNOSUPPORT = 94, "Socket type not supported.";
+        OPNOTSUPP = 95, "Operation not supported.";
         AFNOSUPPORT = 97, "Address family not supported by protocol.";
+        ADDRINUSE = 98, "Address already in use.";
+        ADDRNOTAVAIL = 99, "Cannot assign requested address.";
         NETUNREACH = 101, "Network is unreachable.";
+        CONNRESET = 104, "Connection reset by peer.";
+        NOBUFS = 105, "No buffer space available.";
+        ISCONN = 106, "Transport endpoint is already connected.";
+        NOTCONN = 107, "Transport endpoint is not connected.";
+        TOOMANYREFS = 109, "Too many references: cannot splice.";
         TIMEDOUT = 110, "Connection timed out.";
+        CONNREFUSED = 111, "Connection refused.";
+        ALREADY = 114, "Operation already in progress.";
+        INPROGRESS = 115, "Operation now in progress.";
     }
 }

@@ -24,6 +24,11 @@ impl<T> Arena<T> {
         u32::try_from(self.slots.len() - 1).expect("every value takes memory, and memory ends long before 2^32 values")
     }
 
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
         let value = self.slots.get_mut(index as usize)?.take()?;
         self.free.push(index);

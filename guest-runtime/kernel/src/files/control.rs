@@ -1,8 +1,10 @@
 //! What calls do to a descriptor or an open file itself.
 
 use super::Files;
-use super::description::{End, Object};
+use super::description::{End, Object, flag};
+use super::pipe::Pipe;
 use super::place::Place;
+use super::socket::State;
 use crate::errno::Errno;
 
 impl Files {
@@ -30,12 +32,31 @@ impl Files {
             Object::Generated(bytes) => left(bytes.len() as u64),
             Object::Tmp(id) => left(self.tmp.len(*id)),
             Object::Pipe { pipe, end: End::Read } => in_pipe(*pipe),
-            Object::Socket(socket) => {
-                let reads = self.sockets.get(*socket).and_then(|socket| socket.reads);
-                Some(reads.and_then(in_pipe).unwrap_or(0))
-            }
+            Object::Socket(socket) => match self.sockets.get(*socket).map(|socket| &socket.state) {
+                Some(State::Connected(link)) => Some(link.incoming.len() as u64),
+                Some(State::Datagrams(inbox)) => Some(inbox.first_bytes() as u64),
+                _ => Some(0),
+            },
             _ => None,
         })
+    }
+
+    /// Two ends of a new pipe: for reading, for writing.
+    pub(crate) fn open_pipe(&mut self, flags: u32) -> Result<[u32; 2], Errno> {
+        if !self.descriptors.has_room(2) {
+            return Err(Errno::MFILE);
+        }
+        let pipe = self.pipes.insert(Pipe::default());
+        let read = self.install(Object::Pipe { pipe, end: End::Read }, None, flags)?;
+        let write = self.install(Object::Pipe { pipe, end: End::Write }, None, flag::WRITE_ONLY | flags)?;
+        Ok([read, write])
+    }
+
+    pub(crate) fn pipe_mut(&mut self, fd: u64) -> Result<&mut Pipe, Errno> {
+        match self.description(fd)?.object {
+            Object::Pipe { pipe, .. } => self.pipes.get_mut(pipe).ok_or(Errno::BADF),
+            _ => Err(Errno::BADF),
+        }
     }
 
     /// Makes a file reach to `end` if `grows`, provided that there is room for what is missing of the bytes from `start` on.

@@ -11,8 +11,9 @@ pub(crate) struct Counter {
     value: u64,
     /// `EFD_SEMAPHORE`: a read takes one, not all.
     takes_one: bool,
-    /// Goes up with every change: edges for epoll.
-    pub(crate) activity: u64,
+    /// Goes up with every write, and with every read: edges for epoll.
+    pub(crate) arrivals: u64,
+    pub(crate) drains: u64,
 }
 
 impl Counter {
@@ -20,7 +21,7 @@ impl Counter {
     const MAX: u64 = u64::MAX - 1;
 
     pub(crate) fn new(value: u64, takes_one: bool) -> Counter {
-        Counter { value, takes_one, activity: 0 }
+        Counter { value, takes_one, arrivals: 0, drains: 0 }
     }
 
     pub(crate) fn is_readable(&self) -> bool {
@@ -39,7 +40,7 @@ impl Counter {
         }
         let taken = if self.takes_one { 1 } else { self.value };
         self.value -= taken;
-        self.activity += 1;
+        self.drains += 1;
         into.copy_from_slice(&taken.to_le_bytes());
         Ok(Some(COUNTER_BYTES))
     }
@@ -55,7 +56,7 @@ impl Counter {
             return Ok(None);
         }
         self.value += added;
-        self.activity += 1;
+        self.arrivals += 1;
         Ok(Some(COUNTER_BYTES))
     }
 }

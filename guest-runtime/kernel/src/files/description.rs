@@ -169,6 +169,12 @@ impl Files {
     }
 
     fn drop_reference(&mut self, index: u32) {
+        self.drop_one(index);
+        self.end_orphans();
+    }
+
+    /// One reference less. What a socket held that ends with it is left to [`Files::end_orphans`].
+    pub(crate) fn drop_one(&mut self, index: u32) {
         let Some(description) = self.descriptions.get_mut(index) else { return };
         description.references -= 1;
         if description.references > 0 {
@@ -198,9 +204,10 @@ impl Files {
     /// Closes one end of a pipe; the pipe is gone with its last end.
     pub(crate) fn close_pipe_end(&mut self, index: u32, end: End) {
         let Some(pipe) = self.pipes.get_mut(index) else { return };
-        let count = if end == End::Read { &mut pipe.readers } else { &mut pipe.writers };
-        *count = count.saturating_sub(1);
-        pipe.activity += 1;
+        match end {
+            End::Read => pipe.close_reader(),
+            End::Write => pipe.close_writer(),
+        }
         if pipe.readers == 0 && pipe.writers == 0 {
             self.pipes.remove(index);
         }

@@ -37,8 +37,8 @@ pub(crate) struct Interest {
     pub(crate) events: u32,
     /// The program's own word.
     pub(crate) data: u64,
-    /// What was reported last, for [`EDGE`].
-    reported: Option<(u32, u64)>,
+    /// How much had happened when it was reported last, for [`EDGE`].
+    reported: Option<u64>,
     /// Reported, and [`ONE_SHOT`].
     is_spent: bool,
 }
@@ -53,8 +53,14 @@ impl Interest {
         let bits = readiness.bits() & (self.events | bit::ERROR | bit::HANGUP);
         // The event device counts no changes. Reporting its state too often does no harm.
         let by_edge = self.events & EDGE != 0 && !readiness.waits_for_event;
-        let seen = by_edge && self.reported == Some((bits, readiness.activity));
+        let seen = by_edge && self.reported == Some(self.activity(readiness));
         if self.is_spent || seen { 0 } else { bits }
+    }
+
+    /// Goes up when something happened that was waited for.
+    fn activity(&self, readiness: &Readiness) -> u64 {
+        let drains = if self.events & bit::OUT != 0 { readiness.drains } else { 0 };
+        readiness.arrivals.wrapping_add(drains)
     }
 }
 
@@ -132,7 +138,7 @@ impl Files {
                 continue;
             }
             report(due, interest.data);
-            interest.reported = Some((due, activity));
+            interest.reported = Some(activity);
             interest.is_spent = interest.events & ONE_SHOT != 0;
             set.last = key;
             count += 1;
@@ -154,7 +160,7 @@ impl Files {
         let (key, interest) = after.or_else(|| set.interests.first_key_value())?;
         let readiness = self.readiness_of(self.descriptions.get(key.1)?, environment);
         *waits |= readiness.waits_for_event && !interest.is_spent && interest.events & bit::IN != 0;
-        Some((*key, interest.due(&readiness), readiness.activity))
+        Some((*key, interest.due(&readiness), interest.activity(&readiness)))
     }
 
     pub(crate) fn readiness_of_epoll(&self, epoll: u32, environment: &dyn Environment) -> Readiness {

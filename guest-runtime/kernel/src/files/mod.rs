@@ -50,7 +50,7 @@ use device::Device;
 use epoll::Epoll;
 use pipe::Pipe;
 use place::Place;
-use socket::Socket;
+use socket::{Names, Socket};
 use tmp::Tmp;
 use tree::Tree;
 
@@ -63,12 +63,16 @@ pub struct Files {
     counters: Arena<Counter>,
     epolls: Arena<Epoll>,
     sockets: Arena<Socket>,
+    names: Names,
     descriptions: Arena<Description>,
     descriptors: Descriptors,
     working_directory: Place,
     umask: u32,
     process: Process,
     boot_id: Option<[u8; 16]>,
+    /// Descriptions in messages between sockets, and those of them that nobody will receive any more.
+    rights_in_flight: usize,
+    orphans: alloc::vec::Vec<u32>,
     changes: u64,
 }
 
@@ -86,12 +90,15 @@ impl Files {
             counters: Arena::new(),
             epolls: Arena::new(),
             sockets: Arena::new(),
+            names: Names::new(),
             descriptions: Arena::new(),
             descriptors: Descriptors::new(),
             working_directory,
             umask: 0o022,
             process,
             boot_id: None,
+            rights_in_flight: 0,
+            orphans: alloc::vec::Vec::new(),
             changes: 0,
         };
         files.open_standard();
@@ -142,6 +149,15 @@ impl Files {
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.changes
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id
+    }
+
+    /// Something changed that a blocked call may wait for.
+    pub(crate) fn note_change(&mut self) {
+        self.changes += 1;
     }
 
     /// Bytes of the image file at the absolute `path`, where they are in memory: their address is the guest's.

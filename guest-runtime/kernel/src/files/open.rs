@@ -113,6 +113,7 @@ impl Files {
                 Kind::Generated(what) => Object::Generated(self.generate(what, environment)),
                 _ => return Err(Errno::LOOP),
             },
+            Place::Tmp(id) if self.tmp.is_socket(id) => return Err(Errno::NXIO),
             Place::Tmp(id) => {
                 if flags & flag::TRUNCATE != 0 {
                     self.tmp.resize(id, 0, environment.realtime_ns())?;

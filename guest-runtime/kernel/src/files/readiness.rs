@@ -4,6 +4,7 @@ use super::Files;
 use super::description::{Description, End, Object};
 use super::device::Device;
 use super::environment::Environment;
+use super::pipe::Pipe;
 use crate::errno::Errno;
 
 /// What can be done now.
@@ -19,8 +20,10 @@ pub(crate) struct Readiness {
     pub(crate) read_hangup: bool,
     /// Waiting for this means waiting for the next event.
     pub(crate) waits_for_event: bool,
-    /// Another number than last time: something happened in between. What edge-triggered waiting goes by.
-    pub(crate) activity: u64,
+    /// Other numbers than last time: something came in, or there was room again, in between. What edge-triggered waiting
+    /// goes by.
+    pub(crate) arrivals: u64,
+    pub(crate) drains: u64,
 }
 
 /// Bits of `poll` and `epoll`; the numbers are Linux's, the same for both.
@@ -43,7 +46,8 @@ impl Readiness {
         error: false,
         read_hangup: false,
         waits_for_event: false,
-        activity: 0,
+        arrivals: 0,
+        drains: 0,
     };
 
     /// As bits of `poll`.
@@ -78,7 +82,8 @@ impl Files {
             Object::Counter(counter) => self.counters.get(counter).map_or(Readiness::default(), |counter| Readiness {
                 read: counter.is_readable(),
                 write: counter.is_writable(),
-                activity: counter.activity,
+                arrivals: counter.arrivals,
+                drains: counter.drains,
                 ..Readiness::default()
             }),
             Object::Epoll(epoll) => self.readiness_of_epoll(epoll, environment),
@@ -89,34 +94,14 @@ impl Files {
 
     fn readiness_of_pipe(&self, pipe: u32, end: End) -> Readiness {
         let Some(pipe) = self.pipes.get(pipe) else { return Readiness { hangup: true, ..Readiness::default() } };
-        let activity = pipe.activity;
+        let Pipe { arrivals, drains, .. } = *pipe;
         match end {
             End::Read => {
-                Readiness { read: pipe.len() > 0, hangup: pipe.writers == 0, activity, ..Readiness::default() }
+                Readiness { read: pipe.len() > 0, hangup: pipe.writers == 0, arrivals, ..Readiness::default() }
             }
             End::Write => {
-                Readiness { write: pipe.has_room(), error: pipe.readers == 0, activity, ..Readiness::default() }
+                Readiness { write: pipe.has_room(), error: pipe.readers == 0, drains, ..Readiness::default() }
             }
-        }
-    }
-
-    fn readiness_of_socket(&self, socket: u32) -> Readiness {
-        let Some(socket) = self.sockets.get(socket) else { return Readiness::default() };
-        if !socket.is_connected {
-            return Readiness { write: true, hangup: true, ..Readiness::default() };
-        }
-        // A direction that was shut down counts as one whose other side is gone: reads end, writes fail at once.
-        let gone = Readiness { read: true, write: true, hangup: true, error: true, ..Readiness::default() };
-        let reads = socket.reads.map_or(gone, |pipe| self.readiness_of_pipe(pipe, End::Read));
-        let writes = socket.writes.map_or(gone, |pipe| self.readiness_of_pipe(pipe, End::Write));
-        Readiness {
-            read: reads.read || reads.hangup,
-            write: writes.write || writes.error,
-            hangup: reads.hangup && writes.error,
-            error: false,
-            read_hangup: reads.hangup,
-            waits_for_event: false,
-            activity: reads.activity.wrapping_add(writes.activity),
         }
     }
 }

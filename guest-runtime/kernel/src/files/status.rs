@@ -146,6 +146,7 @@ impl Files {
             tmp::Kind::File(content) => (content.len(), content.stored_bytes()),
             tmp::Kind::Directory(_) => (FileSystem::BLOCK_BYTES, 0),
             tmp::Kind::Link(target) => (target.len() as u64, 0),
+            tmp::Kind::Socket => (0, 0),
         };
         Ok(Status {
             device: TMP_DEVICE,

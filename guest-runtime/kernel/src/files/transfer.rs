@@ -1,11 +1,12 @@
 //! Reading, writing, seeking and listing through an open description.
 
+use alloc::vec::Vec;
+
 use super::Files;
 use super::description::{Description, End, Object, flag};
 use super::environment::Environment;
 use super::limits::{FILE_BYTES_MAX, RESERVE_BYTES, TRANSFER_BYTES_MAX};
 use super::place::{Name, Place, place_of};
-use super::socket::NOT_CONNECTED;
 use super::synthetic::Synthetic;
 use super::tmp::{NodeId, Tmp};
 use crate::errno::Errno;
@@ -67,13 +68,10 @@ impl Files {
                 self.changes += u64::from(read.is_some());
                 return Ok(read);
             }
-            Object::Socket(socket) => {
-                let socket = *socket;
-                return self.receive(socket, into, false);
-            }
             Object::Directory => return Err(Errno::ISDIR),
             Object::Pipe { .. } | Object::Path => return Err(Errno::BADF),
-            Object::Epoll(_) => return Err(Errno::INVAL),
+            // What comes in on a socket is a message, not bytes alone: `syscall::socket` reads it.
+            Object::Epoll(_) | Object::Socket(_) => return Err(Errno::INVAL),
         };
         if at.is_none() {
             description.position = position.saturating_add(count as u64);
@@ -123,39 +121,11 @@ impl Files {
             }
             Object::Socket(socket) => {
                 let socket = *socket;
-                self.send(socket, from)
+                self.send(socket, from, &mut Vec::new())
             }
             Object::Epoll(_) => Err(Errno::INVAL),
             _ => Err(Errno::BADF),
         }
-    }
-
-    /// Takes bytes that came in on a socket, or only looks at them.
-    pub(crate) fn receive(&mut self, socket: u32, into: &mut [u8], peeks: bool) -> Result<Option<usize>, Errno> {
-        let socket = self.sockets.get(socket).ok_or(Errno::BADF)?;
-        if !socket.is_connected {
-            return Err(NOT_CONNECTED);
-        }
-        // No pipe: this direction was shut down, which reads as the end.
-        let Some(pipe) = socket.reads.and_then(|pipe| self.pipes.get_mut(pipe)) else { return Ok(Some(0)) };
-        if peeks {
-            return Ok(pipe.peek(into));
-        }
-        let read = pipe.read(into);
-        self.changes += u64::from(read.is_some_and(|count| count > 0));
-        Ok(read)
-    }
-
-    /// Sends bytes on a socket.
-    pub(crate) fn send(&mut self, socket: u32, from: &[u8]) -> Result<Option<usize>, Errno> {
-        let socket = self.sockets.get(socket).ok_or(Errno::BADF)?;
-        if !socket.is_connected {
-            return Err(NOT_CONNECTED);
-        }
-        let pipe = socket.writes.and_then(|pipe| self.pipes.get_mut(pipe)).ok_or(Errno::PIPE)?;
-        let written = pipe.write(from)?;
-        self.changes += u64::from(written.is_some());
-        Ok(written)
     }
 
     /// Moves the offset and says where it is.

@@ -6,7 +6,6 @@ use crate::errno::Errno;
 use crate::files::description::Object;
 use crate::files::edit::{At, Attributes};
 use crate::files::place::Place;
-use crate::files::socket::NOT_SUPPORTED;
 
 /// `chmod(path, mode)`.
 pub(crate) fn chmod(call: &mut Call<'_>) -> Answer {
@@ -141,7 +140,7 @@ pub(crate) fn fallocate(call: &mut Call<'_>) -> Answer {
         _ if mode == PUNCH_HOLE | KEEP_SIZE || mode == ZERO_RANGE | KEEP_SIZE => {
             call.files.punch(place, (offset, end), now)?;
         }
-        _ => return Err(NOT_SUPPORTED),
+        _ => return Err(Errno::OPNOTSUPP),
     }
     DONE
 }
@@ -164,7 +163,7 @@ pub(crate) fn no_attribute(_: &mut Call<'_>) -> Answer {
 
 /// `setxattr`, `removexattr` and their like.
 pub(crate) fn no_attributes(_: &mut Call<'_>) -> Answer {
-    Err(NOT_SUPPORTED)
+    Err(Errno::OPNOTSUPP)
 }
 
 /// `listxattr` and its like: an empty list.

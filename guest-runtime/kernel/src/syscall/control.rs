@@ -3,8 +3,8 @@
 use super::call::{Answer, Call, DONE, Reply, load, store};
 use super::layout::LOCK_BYTES;
 use crate::errno::Errno;
-use crate::files::description::{Object, flag};
-use crate::files::limits::{DESCRIPTORS_MAX, PIPE_BYTES};
+use crate::files::description::flag;
+use crate::files::limits::DESCRIPTORS_MAX;
 
 /// `dup(fd)`.
 pub(crate) fn dup(call: &mut Call<'_>) -> Answer {
@@ -78,10 +78,12 @@ pub(crate) fn fcntl(call: &mut Call<'_>) -> Answer {
             call.files.description(fd)?;
             DONE
         }
-        SET_PIPE_BYTES | GET_PIPE_BYTES => match call.files.description(fd)?.object {
-            Object::Pipe { .. } => Ok(Reply::Value(PIPE_BYTES as u64)),
-            _ => Err(Errno::BADF),
-        },
+        GET_PIPE_BYTES => Ok(Reply::Value(call.files.pipe_mut(fd)?.limit_bytes() as u64)),
+        SET_PIPE_BYTES => {
+            let bytes = call.files.pipe_mut(fd)?.resize(u64::from(argument as u32))?;
+            call.files.note_change();
+            Ok(Reply::Value(bytes as u64))
+        }
         _ => {
             call.files.description(fd)?;
             Err(Errno::INVAL)

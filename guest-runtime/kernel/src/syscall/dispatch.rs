@@ -1,6 +1,7 @@
 //! The calls on files, by number.
 
 use super::call::{Answer, Call};
+use super::socket::{message, option};
 use super::{attributes, control, copy, epoll, list, names, number, open, pipe, poll, socket, status, transfer};
 
 /// Answers call `number`; `None` if it is not one on files.
@@ -130,18 +131,21 @@ fn object_handler(number: u64) -> Option<Handler> {
         number::SOCKET => socket::socket,
         number::SOCKETPAIR => socket::socketpair,
         number::CONNECT => socket::connect,
-        number::BIND | number::LISTEN | number::ACCEPT | number::ACCEPT4 => socket::not_supported,
+        number::BIND => socket::bind,
+        number::LISTEN => socket::listen,
+        number::ACCEPT => socket::accept,
+        number::ACCEPT4 => socket::accept4,
         number::SHUTDOWN => socket::shutdown,
-        number::SENDTO => socket::sendto,
-        number::SENDMSG => socket::sendmsg,
-        number::SENDMMSG => socket::sendmmsg,
-        number::RECVFROM => socket::recvfrom,
-        number::RECVMSG => socket::recvmsg,
-        number::RECVMMSG => socket::recvmmsg,
+        number::SENDTO => message::sendto,
+        number::SENDMSG => message::sendmsg,
+        number::SENDMMSG => message::sendmmsg,
+        number::RECVFROM => message::recvfrom,
+        number::RECVMSG => message::recvmsg,
+        number::RECVMMSG => message::recvmmsg,
         number::GETSOCKNAME => socket::getsockname,
         number::GETPEERNAME => socket::getpeername,
-        number::SETSOCKOPT => socket::setsockopt,
-        number::GETSOCKOPT => socket::getsockopt,
+        number::SETSOCKOPT => option::setsockopt,
+        number::GETSOCKOPT => option::getsockopt,
         _ => return None,
     })
 }

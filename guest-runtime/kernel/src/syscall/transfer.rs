@@ -2,6 +2,7 @@
 
 use super::call::{Answer, Call, Reply, input, output, transfer_bytes};
 use super::segments::{Segment, Segments};
+use super::socket::message;
 use crate::errno::Errno;
 
 /// `read(fd, buffer, bytes)`.
@@ -65,6 +66,9 @@ pub(crate) fn pwritev2(call: &mut Call<'_>) -> Answer {
 
 /// One read into one buffer, at offset `at` or the file's own.
 fn read_one(call: &mut Call<'_>, fd: u64, segment: Segment, at: Option<u64>) -> Answer {
+    if at.is_none() && call.files.is_socket(fd) {
+        return message::read(call, fd, &[Segment { bytes: transfer_bytes(segment.bytes), ..segment }]);
+    }
     // Of a buffer only what can be filled has to exist: programs pass lengths far beyond a file's.
     let bytes = call.files.readable_bytes(fd, at, segment.bytes)?;
     let into = output(call.memory, segment.address, bytes)?;
@@ -78,6 +82,9 @@ fn read_segments(call: &mut Call<'_>, at: Option<u64>) -> Answer {
     let [fd, list, count, ..] = call.arguments;
     call.files.description(fd)?;
     let segments = Segments::load(call.memory, list, count)?;
+    if at.is_none() && call.files.is_socket(fd) {
+        return message::read(call, fd, segments.as_slice());
+    }
     let mut done = 0;
     for &segment in segments.as_slice() {
         if segment.bytes == 0 {
@@ -108,6 +115,9 @@ fn write_segments(call: &mut Call<'_>, at: Option<u64>) -> Answer {
 /// Writes all segments. A blocking write into a pipe ends only once all of it is in; how far it is, is kept in
 /// [`Call::resume`].
 pub(crate) fn write_all(call: &mut Call<'_>, fd: u64, segments: &[Segment], at: Option<u64>) -> Answer {
+    if at.is_none() && call.files.is_socket(fd) {
+        return message::send(call, fd, segments, 0, None, &[]);
+    }
     let mut done = call.resume.done_bytes;
     let mut skipped = done;
     if segments.iter().all(|segment| segment.bytes == 0) {
@@ -160,7 +170,7 @@ fn offset_or_own([.., offset, _, flags]: [u64; 6]) -> Result<Option<u64>, Errno>
     /// `RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`: nothing to do.
     const HINTS: u64 = 0x7;
     if flags & !HINTS != 0 {
-        return Err(crate::files::socket::NOT_SUPPORTED);
+        return Err(Errno::OPNOTSUPP);
     }
     if offset == u64::MAX { Ok(None) } else { checked_offset(offset).map(Some) }
 }

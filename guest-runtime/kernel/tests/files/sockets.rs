@@ -1,4 +1,4 @@
-//! Pipes, counters, pairs of sockets, and the sockets that only say no.
+//! Sockets of every kind, as far as they are alike: pairs, options, and what is refused.
 
 use mayfly_kernel::errno::Errno;
 use mayfly_kernel::syscall::call::Reply;
@@ -6,125 +6,79 @@ use mayfly_kernel::syscall::number as n;
 
 use crate::machine::{BUFFER, Machine, NOWHERE, O_NONBLOCK, Pending};
 
-const PIPE_BYTES: u64 = 64 << 10;
-const NOT_A_SOCKET: Errno = Errno(88);
-const NOT_SUPPORTED: Errno = Errno(95);
-const NOT_CONNECTED: Errno = Errno(107);
+/// Where tests put addresses and their lengths.
+pub(crate) const ADDRESS: u64 = BUFFER + 0x8000;
+pub(crate) const LENGTH: u64 = BUFFER + 0x9000;
 
-fn pair(machine: &mut Machine, number: u64, arguments: &[u64]) -> (u64, u64) {
-    assert_eq!(machine.call(number, arguments), Ok(0));
+pub(crate) const UNIX: u64 = 1;
+pub(crate) const INET: u64 = 2;
+pub(crate) const INET6: u64 = 10;
+pub(crate) const STREAM: u64 = 1;
+pub(crate) const DATAGRAM: u64 = 2;
+
+pub(crate) fn v4(ip: [u8; 4], port: u16) -> Vec<u8> {
+    [&[2, 0][..], &port.to_be_bytes(), &ip, &[0; 8]].concat()
+}
+
+pub(crate) fn v6(ip: u128, port: u16) -> Vec<u8> {
+    [&[10, 0][..], &port.to_be_bytes(), &[0; 4], &ip.to_be_bytes(), &[0; 4]].concat()
+}
+
+pub(crate) fn local(port: u16) -> Vec<u8> {
+    v4([127, 0, 0, 1], port)
+}
+
+impl Machine {
+    pub(crate) fn socket(&mut self, family: u64, kind: u64) -> u64 {
+        self.call(n::SOCKET, &[family, kind, 0]).expect("a socket")
+    }
+
+    /// A call with a descriptor and an address: `bind`, `connect`.
+    pub(crate) fn at_address(&mut self, number: u64, fd: u64, address: &[u8]) -> Result<u64, Errno> {
+        self.put(ADDRESS, address);
+        self.call(number, &[fd, ADDRESS, address.len() as u64])
+    }
+
+    /// A call that gives an address: `getsockname`, `getpeername`, `accept`. Also what it returns.
+    pub(crate) fn address_of(&mut self, number: u64, fd: u64) -> Result<(u64, Vec<u8>), Errno> {
+        self.put(LENGTH, &128_u32.to_le_bytes());
+        let value = self.call(number, &[fd, ADDRESS, LENGTH])?;
+        Ok((value, self.get(ADDRESS, u64::from(self.half(LENGTH)))))
+    }
+
+    pub(crate) fn port_of(&mut self, fd: u64) -> u16 {
+        let (_, name) = self.address_of(n::GETSOCKNAME, fd).expect("a socket");
+        u16::from_be_bytes([name[2], name[3]])
+    }
+
+    pub(crate) fn option(&mut self, fd: u64, level: u64, name: u64) -> Result<u32, Errno> {
+        self.put(LENGTH, &4_u32.to_le_bytes());
+        self.call(n::GETSOCKOPT, &[fd, level, name, ADDRESS, LENGTH])?;
+        Ok(self.half(ADDRESS))
+    }
+
+    pub(crate) fn set_option(&mut self, fd: u64, level: u64, name: u64, value: u32) -> Result<u64, Errno> {
+        self.put(ADDRESS, &value.to_le_bytes());
+        self.call(n::SETSOCKOPT, &[fd, level, name, ADDRESS, 4])
+    }
+
+    /// Bits that `poll` reports now, of all that there are.
+    pub(crate) fn poll(&mut self, fd: u64) -> u32 {
+        self.put(ADDRESS, &[&(fd as u32).to_le_bytes()[..], &0x2005_u16.to_le_bytes(), &[0; 2]].concat());
+        self.call(n::POLL, &[ADDRESS, 1, 0]).expect("a descriptor");
+        self.half(ADDRESS + 4) >> 16
+    }
+}
+
+pub(crate) fn pair(machine: &mut Machine, kind: u64) -> (u64, u64) {
+    assert_eq!(machine.call(n::SOCKETPAIR, &[UNIX, kind, 0, BUFFER]), Ok(0));
     (u64::from(machine.half(BUFFER)), u64::from(machine.half(BUFFER + 4)))
-}
-
-fn pipe(machine: &mut Machine, flags: u64) -> (u64, u64) {
-    pair(machine, n::PIPE2, &[BUFFER, flags])
-}
-
-#[test]
-fn a_pipe_carries_bytes_until_its_writer_is_gone() {
-    let mut machine = Machine::new();
-    let (read, write) = pipe(&mut machine, 0);
-    machine.blocked(n::READ, &[read, BUFFER, 1], &mut Pending::default());
-    assert_eq!(machine.write(write, b"hello"), Ok(5));
-    machine.put(BUFFER, &[0; 4]);
-    assert_eq!(machine.call(n::IOCTL, &[read, 0x541b, BUFFER]), Ok(0));
-    assert_eq!(machine.half(BUFFER), 5);
-    assert_eq!(machine.read(read, 3).as_deref(), Ok(&b"hel"[..]));
-    assert_eq!(machine.read(write, 1), Err(Errno::BADF));
-    assert_eq!(machine.write(read, b"x"), Err(Errno::BADF));
-    assert_eq!(machine.call(n::LSEEK, &[read, 0, 0]), Err(Errno::SPIPE));
-    assert_eq!(machine.call(n::PREAD64, &[read, BUFFER, 1, 0]), Err(Errno::SPIPE));
-    let other = machine.call(n::DUP, &[write]).expect("a duplicate");
-    machine.close(write);
-    assert_eq!(machine.read(read, 9).as_deref(), Ok(&b"lo"[..]));
-    machine.blocked(n::READ, &[read, BUFFER, 1], &mut Pending::default());
-    let before = machine.files.changes();
-    machine.close(other);
-    assert!(machine.files.changes() > before, "a blocked reader must be tried again");
-    assert_eq!(machine.read(read, 1), Ok(vec![]));
-    let (read, write) = pipe(&mut machine, O_NONBLOCK);
-    assert_eq!(machine.read(read, 1), Err(Errno::AGAIN));
-    machine.close(read);
-    assert_eq!(machine.write(write, b"x"), Err(Errno::PIPE));
-    assert_eq!(machine.call(n::PIPE2, &[BUFFER, 1]), Err(Errno::INVAL));
-    let free = machine.call(n::DUP, &[0]).expect("a number");
-    machine.close(free);
-    assert_eq!(machine.call(n::PIPE, &[NOWHERE]), Err(Errno::FAULT));
-    assert_eq!(machine.call(n::DUP, &[0]), Ok(free), "a pipe nobody heard of must not stay open");
-}
-
-#[test]
-fn a_full_pipe_waits_and_forgets_nothing() {
-    let mut machine = Machine::new();
-    let (read, write) = pipe(&mut machine, 0);
-    let total = 3 * PIPE_BYTES + 100;
-    let content: Vec<u8> = (0..total).map(|at| (at % 251) as u8).collect();
-    let source = BUFFER + (1 << 20);
-    machine.put(source, &content);
-    let mut pending = Pending::default();
-    let mut seen = Vec::new();
-    loop {
-        match machine.attempt(n::WRITE, &[write, source, total], &mut pending) {
-            Ok(Reply::Value(count)) => break assert_eq!(count, total, "all of it, however often it waited"),
-            Ok(Reply::Block(wait)) => assert_eq!(wait, Default::default()),
-            Err(error) => panic!("{error:?}"),
-        }
-        seen.extend(machine.read(read, 50_000).expect("bytes"));
-    }
-    while seen.len() < content.len() {
-        seen.extend(machine.read(read, 1 << 20).expect("bytes"));
-    }
-    assert!(seen == content);
-    // The reader goes away half-way: what went in is reported, then the pipe is broken.
-    let mut pending = Pending::default();
-    machine.blocked(n::WRITE, &[write, source, total], &mut pending);
-    machine.close(read);
-    assert_eq!(machine.attempt(n::WRITE, &[write, source, total], &mut pending), Ok(Reply::Value(PIPE_BYTES)));
-    assert_eq!(machine.write(write, b"x"), Err(Errno::PIPE));
-}
-
-#[test]
-fn short_writes_into_a_pipe_are_whole_or_not_at_all() {
-    let mut machine = Machine::new();
-    let (read, write) = pipe(&mut machine, O_NONBLOCK);
-    let source = BUFFER + (1 << 20);
-    assert_eq!(machine.call(n::WRITE, &[write, source, PIPE_BYTES - 100]), Ok(PIPE_BYTES - 100));
-    assert_eq!(machine.call(n::WRITE, &[write, source, 101]), Err(Errno::AGAIN));
-    assert_eq!(machine.call(n::WRITE, &[write, source, 4096]), Err(Errno::AGAIN));
-    assert_eq!(machine.call(n::WRITE, &[write, source, 4097]), Ok(100));
-    assert_eq!(machine.call(n::WRITE, &[write, source, 0]), Ok(0));
-    assert_eq!(machine.read(read, 1 << 20).map(|bytes| bytes.len() as u64), Ok(PIPE_BYTES));
-}
-
-#[test]
-fn counters_count() {
-    let mut machine = Machine::new();
-    let fd = machine.call(n::EVENTFD2, &[3, 0]).expect("a counter");
-    assert_eq!(machine.read(fd, 8), Ok(3_u64.to_le_bytes().to_vec()));
-    machine.blocked(n::READ, &[fd, BUFFER, 8], &mut Pending::default());
-    for (value, expected) in [(u64::MAX, Err(Errno::INVAL)), (u64::MAX - 2, Ok(8)), (1, Ok(8))] {
-        assert_eq!(machine.write(fd, &value.to_le_bytes()), expected);
-    }
-    machine.put(BUFFER, &1_u64.to_le_bytes());
-    machine.blocked(n::WRITE, &[fd, BUFFER, 8], &mut Pending::default());
-    assert_eq!(machine.read(fd, 100), Ok((u64::MAX - 1).to_le_bytes().to_vec()));
-    assert_eq!(machine.read(fd, 7), Err(Errno::INVAL));
-    assert_eq!(machine.write(fd, &[1; 7]), Err(Errno::INVAL));
-    // Sixteen bytes are still one addition.
-    assert_eq!(machine.write(fd, &[[1, 0, 0, 0, 0, 0, 0, 0], [5; 8]].concat()), Ok(8));
-    assert_eq!(machine.read(fd, 8), Ok(1_u64.to_le_bytes().to_vec()));
-    let fd = machine.call(n::EVENTFD2, &[2, 1 | O_NONBLOCK]).expect("a semaphore");
-    for _ in 0..2 {
-        assert_eq!(machine.read(fd, 8), Ok(1_u64.to_le_bytes().to_vec()));
-    }
-    assert_eq!(machine.read(fd, 8), Err(Errno::AGAIN));
-    assert_eq!(machine.call(n::EVENTFD2, &[0, 2]), Err(Errno::INVAL));
 }
 
 #[test]
 fn pairs_of_sockets_talk_both_ways() {
     let mut machine = Machine::new();
-    let (left, right) = pair(&mut machine, n::SOCKETPAIR, &[1, 1 | O_NONBLOCK, 0, BUFFER]);
+    let (left, right) = pair(&mut machine, STREAM | O_NONBLOCK);
     assert_eq!(machine.write(left, b"to the right"), Ok(12));
     assert_eq!(machine.write(right, b"to the left"), Ok(11));
     assert_eq!(machine.read(left, 99).as_deref(), Ok(&b"to the left"[..]));
@@ -151,38 +105,167 @@ fn pairs_of_sockets_talk_both_ways() {
     machine.close(right);
     assert_eq!(machine.read(left, 9).as_deref(), Ok(&b"still"[..]));
     assert_eq!(machine.read(left, 9), Ok(vec![]));
-    let (left, _) = pair(&mut machine, n::SOCKETPAIR, &[1, 1, 0, BUFFER]);
+    let (left, _) = pair(&mut machine, STREAM);
     machine.blocked(n::READ, &[left, BUFFER, 1], &mut Pending::default());
     assert_eq!(machine.call(n::RECVFROM, &[left, BUFFER, 1, 0x40, 0, 0]), Err(Errno::AGAIN));
-    assert_eq!(machine.call(n::RECVFROM, &[left, BUFFER, 1, 1, 0, 0]), Err(NOT_SUPPORTED));
+    assert_eq!(machine.call(n::RECVFROM, &[left, BUFFER, 1, 1, 0, 0]), Err(Errno::INVAL), "nothing is urgent");
 }
 
 #[test]
-fn there_is_no_network_and_sockets_say_so() {
+fn a_pair_that_is_gone_is_found_out_at_once() {
     let mut machine = Machine::new();
-    let address = BUFFER + 0x100;
-    for (family, kind, expected) in
-        [(2, 1, Errno::NETUNREACH), (2, 2, Errno::NETUNREACH), (10, 1, Errno::NETUNREACH), (1, 1, Errno::NOENT)]
-    {
-        let fd = machine.call(n::SOCKET, &[family, kind, 0]).expect("a socket");
-        assert_eq!(machine.call(n::CONNECT, &[fd, address, 16]), Err(expected), "{family} {kind}");
-        assert_eq!(machine.call(n::SENDTO, &[fd, BUFFER, 4, 0, address, 16]), Err(expected));
-        for number in [n::BIND, n::LISTEN, n::ACCEPT] {
-            assert_eq!(machine.call(number, &[fd, address, 16]), Err(NOT_SUPPORTED));
-        }
-        assert_eq!(machine.read(fd, 1), Err(NOT_CONNECTED));
-        assert_eq!(machine.write(fd, b"x"), Err(NOT_CONNECTED));
-        assert_eq!(machine.call(n::SHUTDOWN, &[fd, 2]), Err(NOT_CONNECTED));
-        machine.put(BUFFER, &4_u32.to_le_bytes());
-        assert_eq!(machine.call(n::GETSOCKOPT, &[fd, 1, 3, BUFFER + 8, BUFFER]), Ok(0));
-        assert_eq!(u64::from(machine.half(BUFFER + 8)), kind);
-        assert_eq!(machine.call(n::SETSOCKOPT, &[fd, 1, 2, BUFFER, 4]), Ok(0));
-        assert_eq!(machine.call(n::CONNECT, &[fd, NOWHERE, 16]), Err(Errno::FAULT));
-        assert_eq!(machine.call(n::CONNECT, &[fd, address, 1 << 40]), Err(Errno::INVAL));
+    let (left, right) = pair(&mut machine, STREAM);
+    assert_eq!(machine.write(right, b"unread"), Ok(6));
+    assert_eq!(machine.write(left, b"lost"), Ok(4));
+    machine.close(right);
+    assert_eq!(machine.poll(left), 0x1 | 0x4 | 0x8 | 0x10 | 0x2000);
+    // What was sent is still there, then what went wrong, then the end.
+    assert_eq!(machine.read(left, 9).as_deref(), Ok(&b"unread"[..]));
+    assert_eq!(machine.read(left, 9), Err(Errno::CONNRESET));
+    assert_eq!(machine.read(left, 9), Ok(vec![]));
+    assert_eq!(machine.write(left, b"x"), Err(Errno::PIPE));
+    // Who does not read any more breaks the other's writes, but not its own reads of what is there.
+    let (left, right) = pair(&mut machine, STREAM);
+    assert_eq!(machine.write(left, b"early"), Ok(5));
+    assert_eq!(machine.call(n::SHUTDOWN, &[right, 0]), Ok(0));
+    assert_eq!(machine.write(left, b"late"), Err(Errno::PIPE));
+    assert_eq!(machine.read(right, 9).as_deref(), Ok(&b"early"[..]));
+    assert_eq!(machine.read(right, 9), Ok(vec![]));
+}
+
+#[test]
+fn waiting_for_all_waits_for_all() {
+    let mut machine = Machine::new();
+    let (left, right) = pair(&mut machine, STREAM);
+    let (all, into) = (0x100, BUFFER + 0x1000);
+    let call = [left, into, 10, all, 0, 0];
+    let mut pending = Pending::default();
+    machine.blocked(n::RECVFROM, &call, &mut pending);
+    for part in [&b"abc"[..], b"defg"] {
+        assert_eq!(machine.write(right, part), Ok(part.len() as u64));
+        machine.blocked(n::RECVFROM, &call, &mut pending);
     }
-    for (family, kind, error) in [(16, 3, Errno::AFNOSUPPORT), (2, 3, Errno(94)), (99, 1, Errno::AFNOSUPPORT)] {
+    assert_eq!(machine.write(right, b"hijkl"), Ok(5));
+    assert_eq!(machine.attempt(n::RECVFROM, &call, &mut pending), Ok(Reply::Value(10)));
+    assert_eq!(machine.get(into, 10), b"abcdefghij");
+    // The end is the end of the wait; so is a socket that does not wait.
+    assert_eq!(machine.call(n::RECVFROM, &[left, into, 10, all | 0x40, 0, 0]), Ok(2));
+    let mut pending = Pending::default();
+    machine.blocked(n::RECVFROM, &call, &mut pending);
+    assert_eq!(machine.write(right, b"mn"), Ok(2));
+    machine.close(right);
+    assert_eq!(machine.attempt(n::RECVFROM, &call, &mut pending), Ok(Reply::Value(2)));
+}
+
+#[test]
+fn options_are_kept_and_unknown_ones_refused() {
+    let mut machine = Machine::new();
+    let tcp = machine.socket(INET, STREAM);
+    for (level, name, set, get) in [
+        (1, 2, 1, 1),              // SO_REUSEADDR
+        (1, 9, 77, 1),             // SO_KEEPALIVE
+        (1, 8, 10_000, 20_000),    // SO_RCVBUF
+        (1, 7, 1, 4608),           // SO_SNDBUF
+        (1, 7, u32::MAX, 425_984), // SO_SNDBUF
+        (6, 1, 1, 1),              // TCP_NODELAY
+        (6, 4, 60, 60),            // TCP_KEEPIDLE
+        (0, 1, 0x10, 0x10),        // IP_TOS
+    ] {
+        assert_eq!(machine.set_option(tcp, level, name, set), Ok(0), "{level} {name}");
+        assert_eq!(machine.option(tcp, level, name), Ok(get), "{level} {name}");
+    }
+    for (name, value) in [(3, 1), (4, 0), (30, 0), (38, 6), (39, 2)] {
+        assert_eq!(machine.option(tcp, 1, name), Ok(value), "{name}");
+        assert_eq!(machine.set_option(tcp, 1, name, 0), Err(Errno::NOPROTOOPT), "{name}");
+    }
+    let (left, _) = pair(&mut machine, STREAM);
+    let udp = machine.socket(INET, DATAGRAM);
+    for (fd, level, name, error) in [
+        (tcp, 1, 9999, Errno::NOPROTOOPT),
+        (tcp, 99, 1, Errno::NOPROTOOPT),
+        (udp, 6, 1, Errno::NOPROTOOPT),
+        (left, 6, 1, Errno::OPNOTSUPP),
+        (0, 1, 2, Errno::NOTSOCK),
+        (99, 1, 2, Errno::BADF),
+    ] {
+        assert_eq!(machine.set_option(fd, level, name, 1), Err(error), "{level} {name}");
+        assert_eq!(machine.option(fd, level, name), Err(error), "{level} {name}");
+    }
+    assert_eq!(machine.call(n::SETSOCKOPT, &[tcp, 1, 2, ADDRESS, 3]), Err(Errno::INVAL));
+    assert_eq!(machine.call(n::SETSOCKOPT, &[tcp, 1, 2, NOWHERE, 4]), Err(Errno::FAULT));
+    assert_eq!(machine.call(n::SETSOCKOPT, &[tcp, 1, 2, ADDRESS, u64::MAX]), Err(Errno::INVAL));
+    assert_eq!(machine.call(n::SETSOCKOPT, &[tcp, 1, 13, ADDRESS, 4]), Err(Errno::INVAL), "SO_LINGER has two numbers");
+    machine.put(LENGTH, &12_u32.to_le_bytes());
+    assert_eq!(machine.call(n::GETSOCKOPT, &[left, 1, 17, ADDRESS, LENGTH]), Ok(0));
+    assert_eq!((machine.half(ADDRESS), machine.half(ADDRESS + 4)), (1, 0), "SO_PEERCRED");
+}
+
+#[test]
+fn timeouts_of_a_socket_end_its_waits() {
+    const MS: u64 = 1_000_000;
+    let mut machine = Machine::new();
+    let (left, right) = pair(&mut machine, STREAM);
+    machine.put(ADDRESS, &[0_u64, 5000].map(u64::to_le_bytes).concat());
+    assert_eq!(machine.call(n::SETSOCKOPT, &[left, 1, 20, ADDRESS, 16]), Ok(0));
+    let mut pending = Pending::default();
+    let wait = machine.blocked(n::READ, &[left, BUFFER, 1], &mut pending);
+    assert_eq!(wait.until_ns, Some(5 * MS));
+    machine.world.now_ns = 5 * MS;
+    assert_eq!(machine.attempt(n::READ, &[left, BUFFER, 1], &mut pending), Err(Errno::AGAIN));
+    assert_eq!(machine.blocked(n::READ, &[right, BUFFER, 1], &mut Pending::default()).until_ns, None);
+    machine.put(ADDRESS, &[0_u64, 1_000_000].map(u64::to_le_bytes).concat());
+    assert_eq!(machine.call(n::SETSOCKOPT, &[left, 1, 21, ADDRESS, 16]), Err(Errno(33)));
+}
+
+#[test]
+fn what_is_no_network_of_this_machine_says_so() {
+    let mut machine = Machine::new();
+    for (family, kind, error) in [
+        (16, 3, Errno::AFNOSUPPORT),
+        (17, 3, Errno::AFNOSUPPORT),
+        (99, 1, Errno::AFNOSUPPORT),
+        (INET, 3, Errno::SOCKTNOSUPPORT),
+        (UNIX, 5, Errno::SOCKTNOSUPPORT),
+    ] {
         assert_eq!(machine.call(n::SOCKET, &[family, kind, 0]), Err(error));
     }
-    assert_eq!(machine.call(n::CONNECT, &[1, address, 16]), Err(NOT_A_SOCKET));
-    assert_eq!(machine.call(n::SOCKETPAIR, &[1, 2, 0, BUFFER]), Err(Errno(93)));
+    assert_eq!(machine.call(n::SOCKET, &[INET, STREAM, 17]), Err(Errno::PROTONOSUPPORT));
+    assert_eq!(machine.call(n::SOCKETPAIR, &[INET, STREAM, 0, BUFFER]), Err(Errno::OPNOTSUPP));
+    for (family, kind, address) in [
+        (INET, STREAM, v4([10, 0, 0, 1], 80)),
+        (INET, DATAGRAM, v4([8, 8, 8, 8], 53)),
+        (INET, STREAM, v4([255; 4], 1)),
+        (INET6, STREAM, v6(0x2001 << 112 | 1, 443)),
+        (INET6, DATAGRAM, v6(0xffff_0808_0808, 53)),
+    ] {
+        for flags in [0, O_NONBLOCK] {
+            let fd = machine.socket(family, kind | flags);
+            assert_eq!(machine.at_address(n::CONNECT, fd, &address), Err(Errno::NETUNREACH), "{address:?}");
+            assert_eq!(machine.at_address(n::BIND, fd, &address), Err(Errno::ADDRNOTAVAIL), "{address:?}");
+        }
+    }
+    let udp = machine.socket(INET, DATAGRAM);
+    machine.put(ADDRESS, &v4([8, 8, 8, 8], 53));
+    assert_eq!(machine.call(n::SENDTO, &[udp, BUFFER, 4, 0, ADDRESS, 16]), Err(Errno::NETUNREACH));
+    let tcp = machine.socket(INET, STREAM);
+    for (address, bytes, error) in [
+        (NOWHERE, 16, Errno::FAULT),
+        (ADDRESS, 1 << 20, Errno::INVAL),
+        (ADDRESS, 15, Errno::INVAL),
+        (ADDRESS, 1, Errno::INVAL),
+        (ADDRESS, 0, Errno::INVAL),
+    ] {
+        assert_eq!(machine.call(n::CONNECT, &[tcp, address, bytes]), Err(error), "{bytes}");
+        assert_eq!(machine.call(n::BIND, &[tcp, address, bytes]), Err(error), "{bytes}");
+    }
+    assert_eq!(machine.at_address(n::CONNECT, tcp, &v6(1, 80)), Err(Errno::AFNOSUPPORT));
+    assert_eq!(machine.at_address(n::CONNECT, 1, &local(80)), Err(Errno::NOTSOCK));
+    assert_eq!(machine.read(tcp, 1), Err(Errno::NOTCONN));
+    assert_eq!(machine.write(tcp, b"x"), Err(Errno::PIPE));
+    assert_eq!(machine.call(n::SHUTDOWN, &[tcp, 2]), Err(Errno::NOTCONN));
+    assert_eq!(machine.address_of(n::GETPEERNAME, tcp), Err(Errno::NOTCONN));
+    assert_eq!(machine.address_of(n::GETSOCKNAME, tcp), Ok((0, v4([0; 4], 0))));
+    assert_eq!(machine.call(n::ACCEPT, &[tcp, 0, 0]), Err(Errno::INVAL));
+    assert_eq!(machine.call(n::ACCEPT, &[udp, 0, 0]), Err(Errno::OPNOTSUPP));
+    assert_eq!(machine.call(n::LISTEN, &[udp, 1]), Err(Errno::OPNOTSUPP));
 }

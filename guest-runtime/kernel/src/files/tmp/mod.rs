@@ -26,6 +26,8 @@ use crate::errno::Errno;
 use crate::memory::Span;
 use mayfly_abi::image::{DIRECTORY, FILE, LINK};
 
+use super::status::SOCKET;
+
 /// A node's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NodeId(pub(crate) u32);
@@ -55,6 +57,8 @@ pub(crate) enum Kind {
     File(Content),
     Directory(Entries),
     Link(Box<[u8]>),
+    /// The name of a socket of `AF_UNIX`.
+    Socket,
 }
 
 impl Node {
@@ -64,6 +68,7 @@ impl Node {
             Kind::File(_) => FILE,
             Kind::Directory(_) => DIRECTORY,
             Kind::Link(_) => LINK,
+            Kind::Socket => SOCKET,
         };
         kind | self.permissions
     }
@@ -116,6 +121,10 @@ impl Tmp {
         self.entries(id).is_ok()
     }
 
+    pub(crate) fn is_socket(&self, id: NodeId) -> bool {
+        matches!(self.nodes.get(id.0), Some(Node { kind: Kind::Socket, .. }))
+    }
+
     pub(crate) fn entries(&self, id: NodeId) -> Result<&Entries, Errno> {
         match &self.node(id)?.kind {
             Kind::Directory(entries) => Ok(entries),
@@ -131,7 +140,7 @@ impl Tmp {
         match &self.node(id)?.kind {
             Kind::File(content) => Ok(content),
             Kind::Directory(_) => Err(Errno::ISDIR),
-            Kind::Link(_) => Err(Errno::INVAL),
+            Kind::Link(_) | Kind::Socket => Err(Errno::INVAL),
         }
     }
 
@@ -179,7 +188,7 @@ impl Tmp {
         let content = match &mut node.kind {
             Kind::File(content) => content,
             Kind::Directory(_) => return Err(Errno::ISDIR),
-            Kind::Link(_) => return Err(Errno::INVAL),
+            Kind::Link(_) | Kind::Socket => return Err(Errno::INVAL),
         };
         (node.modified_ns, node.changed_ns) = (now_ns, now_ns);
         Ok(change(content, &mut self.budget))
