@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mayfly_scheduler::Platform;
 use tokio::sync::Semaphore;
 
-use crate::server::Limits;
+use crate::{metrics::Metrics, server::Limits};
 
 /// The platform and the bounds within which it is offered.
 pub struct Gateway {
@@ -13,6 +13,8 @@ pub struct Gateway {
     pub platform: Platform,
     /// Bounds of what clients may do.
     pub limits: Limits,
+    /// What became of the invocations.
+    pub metrics: Arc<Metrics>,
     /// Memory for large bodies, in KiB: what all clients together may hold.
     pub body_memory: Arc<Semaphore>,
 }
@@ -22,6 +24,6 @@ impl Gateway {
     #[must_use]
     pub fn new(platform: Platform, limits: Limits) -> Arc<Gateway> {
         let body_memory = Arc::new(Semaphore::new(limits.body_memory_bytes / 1024));
-        Arc::new(Gateway { platform, limits, body_memory })
+        Arc::new(Gateway { platform, limits, metrics: Arc::default(), body_memory })
     }
 }

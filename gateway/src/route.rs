@@ -42,6 +42,7 @@ const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::GET, "/2016-08-19/account-settings", Lambda(Op::GetAccountSettings)),
     (Method::GET, "/healthz", Own(Page::Health)),
     (Method::GET, "/readyz", Own(Page::Ready)),
+    (Method::GET, "/metrics", Own(Page::Metrics)),
     (Method::GET, "/mayfly/v1/status", Own(Page::Status)),
     (Method::GET, "/mayfly/v1/functions/{}/logs", Own(Page::Logs)),
     (Method::GET, "/mayfly/v1/packages/{}", Own(Page::Package)),

@@ -31,4 +31,12 @@ pub struct Status {
     pub throttles_total: u64,
     /// Since the start: instances destroyed because an invocation failed.
     pub instances_failed_total: u64,
+    /// Since the start: resets.
+    pub resets_total: u64,
+    /// Most invocations admitted and not answered.
+    pub concurrency_limit: u32,
+    /// Most instances.
+    pub instances_limit: usize,
+    /// Memory that the host has left, if it has been looked at.
+    pub memory_available_bytes: Option<u64>,
 }

@@ -22,5 +22,6 @@ pub(super) async fn answer(call: Call) -> Result<Reply, Error> {
         }
     }
     call.gateway.platform.delete_function(&target.name).await?;
+    call.gateway.metrics.forget(&target.name);
     Ok(empty(StatusCode::NO_CONTENT))
 }

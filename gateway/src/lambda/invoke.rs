@@ -48,8 +48,18 @@ pub(super) async fn answer(call: Call) -> Result<Reply, Error> {
         trace_id: call.header("x-amzn-trace-id").map(str::to_owned),
         function: target.name,
     };
-    let outcome = call.gateway.platform.invoke(invocation).await.map_err(qualified)?;
-    Ok(reply(outcome, &options))
+    let (platform, metrics) = (&call.gateway.platform, &call.gateway.metrics);
+    let name = invocation.function.clone();
+    match platform.invoke(invocation).await {
+        Ok(outcome) => {
+            metrics.answered(&name, &outcome);
+            Ok(reply(outcome, &options))
+        }
+        Err(refusal) => {
+            metrics.refused(&name, &refusal);
+            Err(qualified(refusal))
+        }
+    }
 }
 
 impl Options {

@@ -42,6 +42,10 @@ pub(super) fn status(call: &Call) -> Result<Reply, Error> {
         "invocations_total": status.invocations_total,
         "throttles_total": status.throttles_total,
         "instances_failed_total": status.instances_failed_total,
+        "resets_total": status.resets_total,
+        "concurrency_limit": status.concurrency_limit,
+        "instances_limit": status.instances_limit,
+        "memory_available_bytes": status.memory_available_bytes,
     });
     json(StatusCode::OK, &body)
 }

@@ -2,6 +2,7 @@
 
 mod health;
 mod logs;
+mod metrics;
 mod package;
 
 use crate::{
@@ -18,6 +19,8 @@ pub enum Page {
     Ready,
     /// What it is doing, in numbers.
     Status,
+    /// What happened so far, for Prometheus.
+    Metrics,
     /// Log lines of a function.
     Logs,
     /// A package, by its digest.
@@ -33,6 +36,7 @@ pub async fn answer(page: Page, call: Call) -> Result<Reply, Error> {
         Page::Health => Ok(health::health()),
         Page::Ready => health::ready(&call),
         Page::Status => health::status(&call),
+        Page::Metrics => metrics::answer(&call),
         Page::Logs => logs::answer(&call),
         Page::Package => package::answer(&call).await,
     }

@@ -259,6 +259,11 @@ impl Lane {
         &self.binding.working_set
     }
 
+    /// Counts a reset.
+    pub(crate) fn was_reset(&self) {
+        self.dispatcher.resets.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts an instance that had to be ended.
     pub(crate) fn failed(&self) {
         self.dispatcher.failures.fetch_add(1, Ordering::Relaxed);

@@ -51,6 +51,7 @@ pub(crate) struct Dispatcher {
     /// Lanes whose callers wait for room, in the order in which they get it.
     hungry: Mutex<VecDeque<Weak<Lane>>>,
     pub(crate) failures: AtomicU64,
+    pub(crate) resets: AtomicU64,
 }
 
 /// Room for one instance. Given back when it is dropped.
@@ -72,6 +73,7 @@ impl Dispatcher {
             lanes: Mutex::new(Vec::new()),
             hungry: Mutex::new(VecDeque::new()),
             failures: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
         })
     }
 
@@ -85,6 +87,11 @@ impl Dispatcher {
         }
         let all = self.instances.load(Ordering::Relaxed);
         (idle, all.saturating_sub(idle), waiting)
+    }
+
+    /// Memory that the host had left when it was last looked at, if it was.
+    pub(crate) fn memory_available_bytes(&self) -> Option<u64> {
+        Some(self.memory_available_bytes.load(Ordering::Relaxed)).filter(|&bytes| bytes != u64::MAX)
     }
 
     fn lanes(&self) -> Vec<Arc<Lane>> {

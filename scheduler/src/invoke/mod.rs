@@ -268,7 +268,10 @@ fn dispose(instance: Option<Instance>, seat: Seat, lane: &Arc<Lane>, mode: State
             // Off the caller's path; the instance counts as busy until it is done.
             lane.clone().spawn(async move {
                 match instance.reset().await {
-                    Ok(instance) => lane.give_back(instance, seat),
+                    Ok(instance) => {
+                        lane.was_reset();
+                        lane.give_back(instance, seat);
+                    }
                     Err(gone) => {
                         tracing::error!(%gone, "an instance could not be reset");
                         lane.failed();

@@ -296,6 +296,10 @@ impl Inner {
             invocations_total: self.answered.load(Ordering::Relaxed),
             throttles_total: self.throttled.load(Ordering::Relaxed),
             instances_failed_total: self.dispatcher.failures.load(Ordering::Relaxed),
+            resets_total: self.dispatcher.resets.load(Ordering::Relaxed),
+            concurrency_limit: self.settings.account_concurrency,
+            instances_limit: self.settings.instances_max,
+            memory_available_bytes: self.dispatcher.memory_available_bytes(),
         }
     }
 }

@@ -1,0 +1,141 @@
+//! The metrics of one function.
+
+use std::fmt;
+
+use mayfly_scheduler::{Answer, Outcome, Refusal, Start, ThrottleReason};
+use prometheus_client::{
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder},
+    metrics::{MetricType, counter::Counter, histogram::Histogram},
+    registry::Unit,
+};
+
+use super::distribution;
+use crate::lambda::name::LATEST;
+
+/// By what an invocation was run on.
+const STARTS: [(Start, &str); 3] = [(Start::Warm, "warm"), (Start::Fresh, "fresh"), (Start::Bound, "bound")];
+
+/// By why one was throttled.
+const REASONS: [(ThrottleReason, &str); 5] = [
+    (ThrottleReason::ReservedConcurrency, "reserved_concurrency"),
+    (ThrottleReason::AccountConcurrency, "account_concurrency"),
+    (ThrottleReason::QueueFull, "queue_full"),
+    (ThrottleReason::QueueTimeout, "queue_timeout"),
+    (ThrottleReason::Memory, "memory"),
+];
+
+/// Counts and distributions.
+#[derive(Debug)]
+pub(super) struct OfFunction {
+    /// In the order of [`STARTS`].
+    by_start: [ByStart; STARTS.len()],
+    /// In the order of [`REASONS`].
+    throttles: [Counter; REASONS.len()],
+    /// Refused for another reason.
+    refusals: Counter,
+    queue: Histogram,
+    bind: Histogram,
+}
+
+#[derive(Debug)]
+struct ByStart {
+    responses: Counter,
+    function_errors: Counter,
+    duration: Histogram,
+}
+
+impl Default for OfFunction {
+    fn default() -> OfFunction {
+        let by_start =
+            || ByStart { responses: Counter::default(), function_errors: Counter::default(), duration: distribution() };
+        OfFunction {
+            by_start: std::array::from_fn(|_| by_start()),
+            throttles: Default::default(),
+            refusals: Counter::default(),
+            queue: distribution(),
+            bind: distribution(),
+        }
+    }
+}
+
+impl OfFunction {
+    pub(super) fn answered(&self, outcome: &Outcome) {
+        let Some(at) = STARTS.iter().position(|(start, _)| *start == outcome.start) else { return };
+        let by_start = &self.by_start[at];
+        match outcome.answer {
+            Answer::Response(_) => by_start.responses.inc(),
+            Answer::FunctionError(_) => by_start.function_errors.inc(),
+        };
+        by_start.duration.observe(outcome.timing.total.as_secs_f64());
+        self.queue.observe(outcome.timing.queue.as_secs_f64());
+        if outcome.start == Start::Bound {
+            self.bind.observe(outcome.timing.bind.as_secs_f64());
+        }
+    }
+
+    pub(super) fn refused(&self, refusal: &Refusal) {
+        let reason = match refusal {
+            Refusal::Throttled { reason, .. } => REASONS.iter().position(|(known, _)| known == reason),
+            _ => None,
+        };
+        reason.map_or(&self.refusals, |at| &self.throttles[at]).inc();
+    }
+}
+
+/// Writes the metrics of all functions, one metric after another.
+pub(super) fn encode(functions: &[(&str, &OfFunction)], encoder: &mut DescriptorEncoder) -> fmt::Result {
+    let mut of_all = |name, help, unit: Option<&Unit>, kind, each: Each| {
+        let mut metric = encoder.encode_descriptor(name, help, unit, kind)?;
+        functions.iter().try_for_each(|(function, metrics)| each(function, metrics, &mut metric))
+    };
+    let (counter, histogram, seconds) = (MetricType::Counter, MetricType::Histogram, Some(&Unit::Seconds));
+    of_all("invocations", "Invocations answered", None, counter, |function, metrics, metric| {
+        for ((_, start), by_start) in STARTS.iter().zip(&metrics.by_start) {
+            for (outcome, count) in [("response", &by_start.responses), ("function_error", &by_start.function_errors)] {
+                if count.get() > 0 {
+                    let labels =
+                        [("function", function), ("qualifier", LATEST), ("start", *start), ("outcome", outcome)];
+                    count.encode(metric.encode_family(&labels)?)?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    let help = "From an invocation's admission to its answer, waiting for a machine included";
+    of_all("invocation_duration", help, seconds, histogram, |function, metrics, metric| {
+        for ((_, start), by_start) in STARTS.iter().zip(&metrics.by_start) {
+            if by_start.responses.get() + by_start.function_errors.get() > 0 {
+                let labels = [("function", function), ("qualifier", LATEST), ("start", *start)];
+                by_start.duration.encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    })?;
+    let help = "Waiting for a machine";
+    of_all("invocation_queue", help, seconds, histogram, |function, metrics, metric| {
+        let labels = [("function", function), ("qualifier", LATEST)];
+        metrics.queue.encode(metric.encode_family(&labels)?)
+    })?;
+    let help = "Putting the function's snapshot into a machine";
+    of_all("bind", help, seconds, histogram, |function, metrics, metric| {
+        let labels = [("function", function), ("qualifier", LATEST)];
+        metrics.bind.encode(metric.encode_family(&labels)?)
+    })?;
+    let help = "Invocations refused for load, before anything ran";
+    of_all("throttles", help, None, counter, |function, metrics, metric| {
+        for ((_, reason), count) in REASONS.iter().zip(&metrics.throttles) {
+            if count.get() > 0 {
+                let labels = [("function", function), ("qualifier", LATEST), ("reason", *reason)];
+                count.encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    })?;
+    let help = "Invocations not carried out for another reason: not active, too large, lost";
+    of_all("refusals", help, None, counter, |function, metrics, metric| {
+        let labels = [("function", function), ("qualifier", LATEST)];
+        metrics.refusals.encode(metric.encode_family(&labels)?)
+    })
+}
+
+type Each = fn(&str, &OfFunction, &mut MetricEncoder<'_>) -> fmt::Result;

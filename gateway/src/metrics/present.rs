@@ -1,0 +1,37 @@
+//! What has a present value, asked for when somebody looks.
+
+use mayfly_scheduler::Status;
+use prometheus_client::{
+    metrics::{
+        counter::ConstCounter,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+    },
+    registry::{Registry, Unit},
+};
+
+/// Adds it all.
+pub(super) fn register(registry: &mut Registry, status: &Status) {
+    let mut gauge = |name, help, value: u64| registry.register(name, help, ConstGauge::new(value));
+    gauge("ready", "1 if invocations can be served", u64::from(status.ready));
+    gauge("functions", "Functions in the catalog", status.functions as u64);
+    gauge("deploys", "Deploys going on or waiting", status.deploys as u64);
+    gauge("shells", "Machines that wait for a function", status.shells_ready as u64);
+    gauge("shells_target", "How many there shall be", status.shells_target as u64);
+    gauge("invocations_queued", "Invocations that wait for a machine", status.invocations_queued as u64);
+    gauge("invocations_in_flight", "Invocations admitted and not answered", status.invocations_running as u64);
+    gauge("concurrency_limit", "Most invocations in flight", status.concurrency_limit.into());
+    gauge("instances_limit", "Most machines with a function", status.instances_limit as u64);
+    let instances = Family::<[(&str, &str); 1], Gauge>::default();
+    instances.get_or_create(&[("state", "idle")]).set(status.instances_idle as i64);
+    instances.get_or_create(&[("state", "busy")]).set(status.instances_busy as i64);
+    registry.register("instances", "Machines with a function", instances);
+    let counter = |count: u64| ConstCounter::new(count);
+    let help = "Machines ended because an invocation failed";
+    registry.register("instances_failed", help, counter(status.instances_failed_total));
+    registry.register("resets", "Machines whose memory was put back", counter(status.resets_total));
+    if let Some(available) = status.memory_available_bytes {
+        let help = "Memory that the host has for more machines";
+        registry.register_with_unit("memory_available", help, Unit::Bytes, ConstGauge::new(available));
+    }
+}
