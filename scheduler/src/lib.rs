@@ -2,7 +2,8 @@
 //!
 //! - [`Platform`] is the whole of it for a gateway: create, change, delete and invoke functions.
 //! - [`function`], [`configuration`], [`invocation`] and [`refusal`] are the words in which the two talk.
-//! - `catalog` keeps what was acknowledged; `package`, `image` and `runtime` make files for guests; `deploy` puts them together.
+//! - [`runtime`] packs interpreters of the host, and runs programs of them.
+//! - `catalog` keeps what was acknowledged; `package` and `image` make files for guests; `deploy` puts them together.
 //! - `pool`, `instance` and `dispatch` hand machines to invocations; `invoke` turns what a machine says into an answer.
 //!
 //! Rules. Nothing here knows HTTP, and nothing but `machine` knows how a virtual machine is made. What is acknowledged
@@ -27,7 +28,7 @@ pub mod package;
 mod platform;
 mod pool;
 pub mod refusal;
-mod runtime;
+pub mod runtime;
 pub mod settings;
 pub mod status;
 

@@ -10,6 +10,7 @@ mod invoke;
 mod list;
 mod logs;
 mod options;
+mod runtime;
 mod serve;
 mod table;
 
@@ -61,6 +62,8 @@ enum Action {
     Delete(delete::Delete),
     /// Print what a function has logged.
     Logs(logs::Logs),
+    /// Pack interpreters of this host, so that functions can run on them.
+    Runtime(runtime::Runtime),
     /// The process from which the machines are forked. Started by `serve`, of no use by itself.
     #[command(hide = true)]
     Zygote,
@@ -99,6 +102,7 @@ async fn run(action: Action) -> Result<ExitCode, String> {
         Action::List(list) => list.run().await,
         Action::Delete(delete) => delete.run().await,
         Action::Logs(logs) => logs.run().await,
+        Action::Runtime(runtime) => runtime.run().await,
         Action::Zygote => Err("the zygote has no business here".into()),
     }
 }

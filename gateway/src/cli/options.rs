@@ -14,7 +14,7 @@ use crate::server::Limits;
 /// Address unless told otherwise.
 pub(super) const LISTEN: &str = "127.0.0.1:9000";
 /// Directory unless told otherwise.
-const DATA_DIR: &str = "mayfly-data";
+pub(super) const DATA_DIR: &str = "mayfly-data";
 
 /// Every option. The same names, with underscores, are the keys of the file.
 #[derive(Args, Deserialize, Debug, Clone, Default)]

@@ -85,7 +85,7 @@ pub struct StartWords {
 }
 
 /// Room for arguments and environment of the program.
-pub const START_STRINGS_BYTES: usize = 1024;
+pub const START_STRINGS_BYTES: usize = 2048;
 
 /// Written by the guest. The host copies it once per exit and believes nothing.
 #[repr(C)]
@@ -141,5 +141,5 @@ pub struct LastWords {
 pub const KERNEL_PANIC: u64 = 0x100;
 
 const _: () = assert!(core::mem::size_of::<Control>() <= 4096);
-const _: () = assert!(core::mem::offset_of!(Control, guest) == 1216);
+const _: () = assert!(core::mem::offset_of!(Control, guest) == 2240);
 const _: () = assert!(ANSWER + RECORD_MAX_BYTES as u64 <= BYTES);

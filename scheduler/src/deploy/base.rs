@@ -86,11 +86,12 @@ async fn boot(deployer: &Deployer, image: &Image, path: &Path) -> Result<(), Dep
     let mut shell = deployer.dispatcher.pool.take().await.map_err(DeployError)?;
     let failed = |what: &str, why: String| DeployError(format!("the runtime does not {what}: {why}"));
     let command = Command::Boot {
-        image,
+        images: &[image],
         arguments: &[PROGRAM],
         environment: &["PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "LANG=en_US.UTF-8", "TZ=:UTC"],
         memory_bytes: MEMORY_MIN_BYTES,
         tmp_bytes: TMP_BYTES,
+        output: None,
     };
     let bound = |report: &Report| matches!(report, Report::Bound);
     carry_out(&mut *shell, command, limits::BOOT_TIMEOUT, bound)

@@ -82,8 +82,15 @@ pub(crate) struct Binding {
 
 /// What a machine can be told.
 pub(crate) enum Command<'a> {
-    /// Shell: start a program from nothing.
-    Boot { image: &'a Image, arguments: &'a [&'a str], environment: &'a [&'a str], memory_bytes: u64, tmp_bytes: u64 },
+    /// Shell: start a program from nothing. Its log goes into `output` as it comes, if there is one.
+    Boot {
+        images: &'a [&'a Image],
+        arguments: &'a [&'a str],
+        environment: &'a [&'a str],
+        memory_bytes: u64,
+        tmp_bytes: u64,
+        output: Option<&'a File>,
+    },
     /// Shell: become an instance.
     Bind(&'a Binding),
     /// Instance: go on, with an event if there is one, and write the working set of this run if there is a file.

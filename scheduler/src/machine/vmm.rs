@@ -96,13 +96,15 @@ impl Machine for VmmMachine {
     fn start(&mut self, command: Command<'_>) -> Result<(), Gone> {
         let shell = self.shell.get_mut();
         let sent = match command {
-            Command::Boot { image, arguments, environment, memory_bytes, tmp_bytes } => {
+            Command::Boot { images, arguments, environment, memory_bytes, tmp_bytes, output } => {
+                let images = images.iter().map(|image| image.file()).collect::<Result<Vec<_>, Gone>>()?;
                 shell.send(mayfly_vmm::Command::Boot {
-                    images: &[image.file()?],
+                    images: &images,
                     arguments,
                     environment,
                     memory_bytes,
                     tmp_bytes,
+                    output,
                 })
             }
             Command::Bind(binding) => {

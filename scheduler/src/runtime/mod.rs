@@ -1,12 +1,94 @@
 //! Runtimes: what executes a function's code in the guest.
+//!
+//! ```text
+//!  an interpreter of the host ── interpreter, contents, bytecode ──► image ── store ──► runtimes/python3.N.json, ….img
+//!                                                                                          │
+//!                                          deploy: a snapshot of it, waiting for events ◄──┴──► run: one program in a guest
+//! ```
+//!
+//! `rustpython` is built in and always there; every other runtime is an image that was packed on this host.
 
-use crate::refusal::Refusal;
+mod bytecode;
+mod contents;
+mod host_tree;
+mod interpreter;
+mod libraries;
+mod run;
+mod store;
+
+use std::{io, path::PathBuf};
+
+pub(crate) use interpreter::Interpreter;
+pub use run::{Ended, Ending, Mount, Program, run};
+pub use store::{Build, RuntimeRecord, Runtimes};
+
+use crate::{image::ImageError, refusal::Refusal};
 
 /// The RustPython program: a static Linux executable that runs in guests only.
 pub(crate) static RUSTPYTHON: &[u8] = include_bytes!(env!("MAYFLY_RUSTPYTHON_PROGRAM"));
 
+/// Name of the runtime that is built in.
+pub(crate) const RUSTPYTHON_NAME: &str = "rustpython";
 /// The newest and oldest CPython that names a runtime on Lambda, as minor versions.
 const PYTHON_MINORS: std::ops::RangeInclusive<u32> = 8..=14;
+
+/// Environment of an interpreter in a guest: what its libraries read before any code of a function could set it.
+pub(crate) const ENVIRONMENT: &[&str] = &[
+    "PATH=/usr/local/bin:/usr/bin:/bin",
+    "HOME=/tmp",
+    "LANG=C.UTF-8",
+    "TZ=:UTC",
+    // There is one CPU: more arenas and more threads would only cost memory.
+    "MALLOC_ARENA_MAX=1",
+    "OPENBLAS_NUM_THREADS=1",
+];
+
+/// Why a runtime cannot be built or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Caller: this is no interpreter that can be packed.
+    #[error("{} cannot be used: {why}", path.display())]
+    Interpreter {
+        /// What was given.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// Caller: it cannot be called that.
+    #[error("a runtime cannot be called '{name}': {why}")]
+    Name {
+        /// What was given.
+        name: String,
+        /// Why not.
+        why: String,
+    },
+    /// Host: something that the interpreter needs cannot be read.
+    #[error("{} cannot be packed: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Host: it cannot be kept.
+    #[error("the runtime cannot be stored: {0}")]
+    Store(#[source] io::Error),
+    /// It does not make an image.
+    #[error("the runtime image cannot be made: {0}")]
+    Image(String),
+}
+
+impl From<ImageError> for BuildError {
+    fn from(error: ImageError) -> BuildError {
+        BuildError::Image(error.to_string())
+    }
+}
+
+/// N of `python3.N`, as far as Lambda has had it.
+pub(crate) fn python_minor(name: &str) -> Option<u32> {
+    let text = name.strip_prefix("python3.")?;
+    text.parse().ok().filter(|minor| PYTHON_MINORS.contains(minor) && text == minor.to_string())
+}
 
 /// A runtime that a function may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,13 +105,10 @@ pub(crate) enum Runtime {
 impl Runtime {
     /// The runtime called `name`.
     pub(crate) fn from_name(name: &str) -> Option<Runtime> {
-        if name == "rustpython" {
+        if name == RUSTPYTHON_NAME {
             return Some(Runtime::RustPython);
         }
-        let minor = name.strip_prefix("python3.")?;
-        let minor =
-            minor.parse().ok().filter(|number| PYTHON_MINORS.contains(number) && minor == number.to_string())?;
-        Some(Runtime::Python { minor })
+        python_minor(name).map(|minor| Runtime::Python { minor })
     }
 
     /// Value of `AWS_EXECUTION_ENV`.
@@ -57,7 +136,19 @@ pub(crate) fn check(name: &str) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use std::{path::Path, process::Command};
+
     use super::*;
+
+    /// A `python3` of this host, for tests that pack it; says so if there is none.
+    pub(super) fn host_python() -> Option<PathBuf> {
+        let python = Path::new("python3");
+        let is_there = Command::new(python).arg("-c").output().is_ok();
+        if !is_there {
+            println!("SKIPPED: there is no python3 on this host");
+        }
+        is_there.then(|| python.to_owned())
+    }
 
     #[test]
     fn names() {

@@ -90,6 +90,7 @@ fn boot(shell: &mut Shell, probe: &str) {
         environment: &["PROBE=yes"],
         memory_bytes: MEMORY_BYTES,
         tmp_bytes: TMP_BYTES,
+        output: None,
     };
     let report = command(shell, command_boot);
     assert!(matches!(report, Report::Bound), "{report:?}");

@@ -161,6 +161,8 @@ pub struct Machine {
     generations: u64,
     generation: u64,
     restored: bool,
+    /// Where the log goes as it comes, instead of to whoever runs the guest.
+    output: Option<File>,
 }
 
 impl Machine {
@@ -199,6 +201,7 @@ impl Machine {
             generations: 0,
             generation: 0,
             restored: false,
+            output: None,
         };
         machine.slot(SLOT_MAILBOX, MAILBOX, mayfly_abi::mailbox::BYTES, machine.mailbox.host_address(), 0)?;
         Ok(machine)
@@ -208,6 +211,11 @@ impl Machine {
     #[must_use]
     pub fn mailbox(&self) -> &Mailbox {
         &self.mailbox
+    }
+
+    /// Lets the log be written to `output` as it comes; there is no limit to it then. What the guest wrote last is still in the mailbox.
+    pub fn write_log_to(&mut self, output: File) {
+        self.output = Some(output);
     }
 
     /// All of the guest's memory and the mailbox's, for tests that compare it.

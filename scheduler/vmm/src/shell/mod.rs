@@ -41,6 +41,8 @@ pub enum Command<'a> {
         memory_bytes: u64,
         /// Room in `/tmp`.
         tmp_bytes: u64,
+        /// Where its log is written as it comes. What is left at the end of a run comes with the report.
+        output: Option<&'a File>,
     },
     /// Put snapshots in.
     Bind {
@@ -145,10 +147,12 @@ impl Shell {
     /// If it is gone, or the event is larger than a mailbox.
     pub fn send(&mut self, command: Command<'_>) -> Result<(), Error> {
         match command {
-            Command::Boot { images, arguments, environment, memory_bytes, tmp_bytes } => {
+            Command::Boot { images, arguments, environment, memory_bytes, tmp_bytes, output } => {
                 self.mailbox.put_start(arguments, environment)?;
-                let files: Vec<_> = images.iter().map(|image| image.file().as_fd()).collect();
-                self.say(command::BOOT, [memory_bytes, tmp_bytes, 0, 0, 0, 0, 0, 0], &files)
+                let mut files: Vec<_> = output.iter().map(|file| file.as_fd()).collect();
+                let words = [memory_bytes, tmp_bytes, 0, 0, files.len() as u64, 0, 0, 0];
+                files.extend(images.iter().map(|image| image.file().as_fd()));
+                self.say(command::BOOT, words, &files)
             }
             Command::Bind { base, top, working_set, images, memory_bytes, tmp_bytes } => {
                 let snapshots = [Some(base), top];

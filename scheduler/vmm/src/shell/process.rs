@@ -78,11 +78,14 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
     Ok(())
 }
 
-/// Words: memory, room in `/tmp`, number of snapshots (0: boot), number of working sets; files: the snapshots, the working
-/// set, then the images.
+/// Words: memory, room in `/tmp`, number of snapshots (0: boot), number of working sets, number of outputs; files: the output, the
+/// snapshots, the working set, then the images.
 fn put_in(machine: &mut Machine, message: Message) -> Result<(), Error> {
-    let [memory_bytes, tmp_bytes, snapshots, working_sets, ..] = message.words;
+    let [memory_bytes, tmp_bytes, snapshots, working_sets, outputs, ..] = message.words;
     let mut files = message.files.into_iter().map(File::from);
+    if let Some(output) = files.by_ref().take(outputs.min(1) as usize).next() {
+        machine.write_log_to(output);
+    }
     let read = |file| {
         Snapshot::read(file)
             .map_err(Error::host("reading a snapshot"))?
