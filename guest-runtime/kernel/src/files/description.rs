@@ -67,7 +67,7 @@ impl Object {
     /// Has it an offset that `lseek` can move?
     pub(crate) fn is_seekable(&self) -> bool {
         matches!(self, Object::Bytes(_) | Object::Generated(_) | Object::Directory | Object::Tmp(_))
-            || matches!(self, Object::Device(Device::Null | Device::Zero | Device::Random))
+            || matches!(self, Object::Device(Device::Null | Device::Zero | Device::Full | Device::Random))
     }
 
     /// Is it a regular file?
@@ -87,7 +87,7 @@ impl Object {
             Object::Socket(socket) => format!("socket:[{socket}]"),
             Object::Counter(_) => "anon_inode:[eventfd]".into(),
             Object::Epoll(_) => "anon_inode:[eventpoll]".into(),
-            Object::Device(Device::Log) => "/dev/stdout".into(),
+            Object::Device(Device::Log) => "/dev/console".into(),
             _ => "/dev/null".into(),
         };
         text.into_bytes()

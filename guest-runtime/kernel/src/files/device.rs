@@ -12,6 +12,10 @@ pub(crate) enum Device {
     Zero,
     /// `/dev/random` and `/dev/urandom`, which are the same: the generator is seeded before the first program runs.
     Random,
+    /// `/dev/full`: zeros to read, no room for anything.
+    Full,
+    /// `/dev/tty`: there is none, and opening it says so.
+    Terminal,
     /// Standard output and error: each write goes to the function's log.
     Log,
     /// `/dev/mayfly`: events in, answers out.
@@ -24,7 +28,9 @@ impl Device {
         let (major, minor) = match self {
             Device::Null => (1, 3),
             Device::Zero => (1, 5),
+            Device::Full => (1, 7),
             Device::Random => (1, 9),
+            Device::Terminal => (5, 0),
             Device::Log => (5, 1),
             Device::Events => (10, 109),
         };
@@ -34,8 +40,8 @@ impl Device {
     /// Reads. `None`: nothing yet.
     pub(crate) fn read(self, into: &mut [u8], environment: &mut dyn Environment) -> Result<Option<usize>, Errno> {
         match self {
-            Device::Null | Device::Log => return Ok(Some(0)),
-            Device::Zero => into.fill(0),
+            Device::Null | Device::Log | Device::Terminal => return Ok(Some(0)),
+            Device::Zero | Device::Full => into.fill(0),
             Device::Random => environment.fill(into),
             Device::Events if into.is_empty() => {}
             Device::Events => return environment.read(into),
@@ -47,7 +53,8 @@ impl Device {
     pub(crate) fn write(self, from: &[u8], environment: &mut dyn Environment) -> Result<usize, Errno> {
         match self {
             _ if from.is_empty() => Ok(0),
-            Device::Null | Device::Zero | Device::Random => Ok(from.len()),
+            Device::Full => Err(Errno::NOSPC),
+            Device::Null | Device::Zero | Device::Random | Device::Terminal => Ok(from.len()),
             Device::Log => {
                 environment.append(from);
                 Ok(from.len())

@@ -70,6 +70,8 @@ pub struct MemoryFacts {
     pub free_bytes: u64,
     /// Largest amount that was in use.
     pub peak_bytes: u64,
+    /// Threads of the program.
+    pub threads: usize,
     /// What is mapped, by rising address.
     pub mappings: Vec<Mapping>,
 }

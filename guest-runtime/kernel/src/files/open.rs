@@ -106,6 +106,7 @@ impl Files {
             Place::File(_) if writes => return Err(Errno::ROFS),
             Place::File(at) => Object::Bytes(self.tree.data(at)),
             Place::Synthetic(at) => match at.kind() {
+                Kind::Device(Device::Terminal) => return Err(Errno::NXIO),
                 Kind::Device(device) => Object::Device(device),
                 _ if writes && at.is_in_proc() => return Err(Errno::ACCES),
                 _ if writes => return Err(Errno::ROFS),
@@ -120,6 +121,8 @@ impl Files {
                 }
                 Object::Tmp(id)
             }
+            Place::DescriptorInfo(_) if writes => return Err(Errno::ACCES),
+            Place::DescriptorInfo(fd) => Object::Generated(self.descriptor_info(fd)?),
             // What a descriptor names without a path is shared, as if it had been duplicated.
             Place::Descriptor(fd) => {
                 let number = self.descriptors.lowest_free(0)?;

@@ -24,6 +24,8 @@ pub(crate) enum Place {
     Tmp(NodeId),
     /// The entry of `/proc/self/fd` for this descriptor.
     Descriptor(u32),
+    /// That of `/proc/self/fdinfo`.
+    DescriptorInfo(u32),
 }
 
 /// A file name, by value: it outlives the tree or the program's memory that it was read from.
@@ -71,9 +73,14 @@ impl Files {
             _ => return Err(Errno::NOTDIR),
         };
         match directory.synthetic {
-            Some(Synthetic::PROC_SELF_FD) => {
+            Some(at @ (Synthetic::PROC_SELF_FD | Synthetic::PROC_SELF_FD_INFO)) => {
                 let open = number(name).filter(|number| self.descriptors.get(*number).is_ok());
-                return Ok(open.map(Place::Descriptor));
+                return Ok(open.map(|fd| descriptor_entry(at, fd)));
+            }
+            // The process, its only one, is also its first thread.
+            Some(Synthetic::PROC_SELF_TASK) => {
+                let itself = number(name).filter(|number| *number == self.process.id);
+                return Ok(itself.and_then(|_| self.tree.descend(&PROC_SELF)).map(Place::Directory));
             }
             Some(Synthetic::PROC) if number(name) == Some(self.process.id) => {
                 let itself = self.tree.child(&directory, Synthetic::PROC_SELF.name());
@@ -123,8 +130,10 @@ impl Files {
             Place::Directory(directory) => path_from(&self.tree.names(&directory)),
             Place::File(at) | Place::Link(at) => path_from(&self.tree.image_names(at)),
             Place::Synthetic(at) => path_from(&synthetic_names(at)),
-            Place::Descriptor(fd) => {
-                let mut path = path_from(&synthetic_names(Synthetic::PROC_SELF_FD));
+            Place::Descriptor(fd) | Place::DescriptorInfo(fd) => {
+                let is_link = matches!(place, Place::Descriptor(_));
+                let directory = if is_link { Synthetic::PROC_SELF_FD } else { Synthetic::PROC_SELF_FD_INFO };
+                let mut path = path_from(&synthetic_names(directory));
                 path.extend_from_slice(alloc::format!("/{fd}").as_bytes());
                 path
             }
@@ -164,6 +173,14 @@ impl Files {
             self.tmp.release(id);
         }
     }
+}
+
+/// The names of `/proc/self`, the last first.
+const PROC_SELF: [&[u8]; 2] = [b"self", b"proc"];
+
+/// The entry for descriptor `fd` in one of the two directories that have one for each.
+pub(crate) fn descriptor_entry(directory: Synthetic, fd: u32) -> Place {
+    if directory == Synthetic::PROC_SELF_FD { Place::Descriptor(fd) } else { Place::DescriptorInfo(fd) }
 }
 
 pub(crate) fn place_of(child: Child) -> Place {

@@ -17,7 +17,7 @@ pub(crate) const FIFO: u32 = 0o010_000;
 pub(crate) const SOCKET: u32 = 0o140_000;
 
 /// Device numbers (`st_dev`): one per kind of tree, so that (`st_dev`, `st_ino`) is unique.
-const IMAGES_DEVICE: u64 = 0x11;
+pub(crate) const IMAGES_DEVICE: u64 = 0x11;
 const SYNTHETIC_DEVICE: u64 = 0x12;
 const TMP_DEVICE: u64 = 0x13;
 const OBJECTS_DEVICE: u64 = 0x14;
@@ -75,6 +75,7 @@ impl Files {
             }
             Place::Synthetic(at) => Ok(status_of_synthetic(at)),
             Place::Descriptor(fd) => Ok(fixed(SYNTHETIC_DEVICE, 1 << 16 | u64::from(fd), LINK | 0o700, 0, 0)),
+            Place::DescriptorInfo(fd) => Ok(fixed(SYNTHETIC_DEVICE, 3 << 16 | u64::from(fd), FILE | 0o400, 0, 0)),
             Place::Tmp(id) => self.status_of_tmp(id),
         }
     }
@@ -117,7 +118,7 @@ impl Files {
                     is_read_only: false,
                 }
             }
-            Some(Place::Descriptor(_)) => empty(PROC),
+            Some(Place::Descriptor(_) | Place::DescriptorInfo(_)) => empty(PROC),
             Some(Place::Synthetic(at)) if at.is_in_proc() => empty(PROC),
             Some(Place::Directory(Directory { synthetic: Some(at), .. })) if at.is_in_proc() => empty(PROC),
             Some(_) => empty(SQUASHFS),

@@ -6,9 +6,10 @@ use super::Files;
 use super::description::{Description, End, Object, flag};
 use super::environment::Environment;
 use super::limits::{FILE_BYTES_MAX, RESERVE_BYTES, TRANSFER_BYTES_MAX};
-use super::place::{Name, Place, place_of};
+use super::place::{Name, Place, descriptor_entry, place_of};
 use super::synthetic::Synthetic;
 use super::tmp::{NodeId, Tmp};
+use super::tree::Directory;
 use crate::errno::Errno;
 
 /// Where `lseek` counts from.
@@ -182,10 +183,20 @@ impl Files {
                 let Some((order, name, node)) = self.tmp.entries(id)?.at(position) else { return Ok(None) };
                 (order + 1, Name::new(name)?, Place::Tmp(NodeId(node)))
             }
-            Place::Directory(directory) if directory.synthetic == Some(Synthetic::PROC_SELF_FD) => {
+            Place::Directory(Directory {
+                synthetic: Some(at @ (Synthetic::PROC_SELF_FD | Synthetic::PROC_SELF_FD_INFO)),
+                ..
+            }) => {
                 let from = u32::try_from(position).unwrap_or(u32::MAX);
                 let Some(fd) = self.descriptors.numbers(from).next() else { return Ok(None) };
-                (u64::from(fd) + 1, Name::new(alloc::format!("{fd}").as_bytes())?, Place::Descriptor(fd))
+                (u64::from(fd) + 1, Name::new(alloc::format!("{fd}").as_bytes())?, descriptor_entry(at, fd))
+            }
+            Place::Directory(Directory { synthetic: Some(Synthetic::PROC_SELF_TASK), .. }) => {
+                let name = alloc::format!("{}", self.process.id);
+                let Some(itself) = self.child(place, name.as_bytes())?.filter(|_| position == 0) else {
+                    return Ok(None);
+                };
+                (1, Name::new(name.as_bytes())?, itself)
             }
             Place::Directory(directory) => {
                 let Some((next, name, child)) = self.tree.list(&directory, position) else { return Ok(None) };

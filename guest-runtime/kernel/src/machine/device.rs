@@ -155,6 +155,7 @@ impl Memory for Host<'_> {
             total_bytes: space.memory_bytes(),
             free_bytes: space.memory_bytes().saturating_sub(space.mapped_bytes()),
             peak_bytes: space.peak_bytes(),
+            threads: self.system.threads.count(),
             mappings,
         }
     }

@@ -136,6 +136,7 @@ impl Memory for World {
             total_bytes: 128 << 20,
             free_bytes: 100 << 20,
             peak_bytes: 64 << 20,
+            threads: 3,
             mappings: vec![
                 mapping(0x40_0000, 0x50_0000, "r-xp", "/opt/python"),
                 mapping(0x780_0000, 0x800_0000, "rw-p", "[stack]"),

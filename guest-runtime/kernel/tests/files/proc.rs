@@ -36,6 +36,14 @@ fn every_file_of_proc_has_content() {
         ("/proc/sys/vm/overcommit_memory", "0\n"),
         ("/sys/devices/system/cpu/online", "0\n"),
         ("/sys/devices/system/cpu/possible", "0\n"),
+        ("/proc/self/mountinfo", "24 20 0:21 / /dev/shm rw,nosuid - tmpfs tmpfs rw,nosuid\n"),
+        ("/proc/self/status", "Threads:\t3\n"),
+        ("/proc/self/task/1/comm", "python\n"),
+        ("/proc/thread-self/comm", "python\n"),
+        ("/proc/self/oom_score_adj", "0\n"),
+        ("/proc/cpuinfo", " sse2 "),
+        ("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list", "0\n"),
+        ("/etc/services", "http 80/tcp"),
     ] {
         let content = text(&mut machine, path);
         assert!(content.contains(part), "{path}: {content}");
@@ -76,11 +84,12 @@ fn links_of_proc_lead_to_what_they_name() {
         ("/proc/self/exe", "/opt/python"),
         ("/proc/self/cwd", "/tmp"),
         ("/proc/self/root", "/"),
-        ("/proc/thread-self", "self"),
+        ("/proc/thread-self", "self/task/1"),
         ("/dev/fd", "/proc/self/fd"),
         ("/proc/self/fd/3", "/tmp/f"),
         ("/proc/self/fd/4", "pipe:[0]"),
-        ("/proc/self/fd/1", "/dev/stdout"),
+        ("/proc/self/fd/1", "/dev/console"),
+        ("/dev/stdout", "/proc/self/fd/1"),
     ] {
         let count = machine.on(n::READLINK, path, &[BUFFER, 100]).unwrap_or_else(|error| panic!("{path}: {error:?}"));
         assert_eq!(String::from_utf8_lossy(&machine.get(BUFFER, count)), target);
@@ -128,4 +137,31 @@ fn a_descriptor_of_itself_ends() {
     assert!(matches!(machine.on(n::STAT, "/proc/self/fd/4/x", &[BUFFER]), Err(Errno::LOOP | Errno::NOTDIR)));
     assert_eq!(machine.call(n::FSTAT, &[3, BUFFER]), Ok(0));
     machine.on(n::READLINK, "/proc/self/fd/3", &[BUFFER, 100]).expect("a link");
+}
+
+#[test]
+fn the_two_directories_of_descriptors_list_the_same() {
+    let mut machine = Machine::new();
+    let fd = machine.open("/tmp/f", O_CREAT | O_RDWR).expect("a new file");
+    assert_eq!(machine.write(fd, b"12345"), Ok(5));
+    assert_eq!(text(&mut machine, "/proc/self/fdinfo/3"), "pos:\t5\nflags:\t0100002\nmnt_id:\t23\nino:\t3\n");
+    let mut names = |path| {
+        let list = machine.list(path, 4096).expect("a directory");
+        list.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(names("/proc/self/fd"), names("/proc/self/fdinfo"));
+    assert_eq!(names("/proc/self/task"), ["1"]);
+    assert_eq!(machine.open("/proc/self/task/2", 0), Err(Errno::NOENT));
+    assert_eq!(machine.open("/proc/self/fdinfo/99", 0), Err(Errno::NOENT));
+    assert_eq!(machine.open("/proc/self/fdinfo/3", O_RDWR), Err(Errno::ACCES));
+}
+
+#[test]
+fn the_time_zone_is_utc_where_no_image_says_otherwise() {
+    let mut machine = Machine::new();
+    let zone = machine.content("/etc/localtime").expect("a file");
+    assert!(zone.starts_with(b"TZif2") && zone.ends_with(b"\nUTC0\n"));
+    assert_eq!(zone.len(), 114);
+    assert!(machine.files.set_image(0, Some(image(&[("/etc/localtime", Content::File(b"another"))]))));
+    assert_eq!(machine.content("/etc/localtime").as_deref(), Ok(&b"another"[..]));
 }

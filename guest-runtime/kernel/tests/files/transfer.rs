@@ -16,12 +16,19 @@ fn segments(machine: &mut Machine, at: u64, list: &[(u64, u64)]) {
 #[test]
 fn devices_do_what_their_names_say() {
     let mut machine = Machine::new();
-    for (path, read) in [("/dev/null", vec![]), ("/dev/zero", vec![0; 8]), ("/dev/stdin", vec![])] {
+    for (path, read) in [("/dev/null", vec![]), ("/dev/zero", vec![0; 8])] {
         let fd = machine.open(path, O_RDWR).expect("a device");
         machine.put(BUFFER, &[1; 8]);
         assert_eq!(machine.read(fd, 8), Ok(read), "{path}");
         assert_eq!(machine.write(fd, b"abc"), Ok(3), "{path}");
     }
+    let fd = machine.open("/dev/full", O_RDWR).expect("a device");
+    assert_eq!(machine.read(fd, 3), Ok(vec![0; 3]));
+    assert_eq!(machine.write(fd, b"abc"), Err(Errno::NOSPC));
+    assert_eq!(machine.open("/dev/tty", O_RDWR), Err(Errno::NXIO));
+    assert_eq!(machine.open("/dev/ptmx", O_RDWR), Err(Errno::NOENT));
+    let fd = machine.open("/dev/stdin", 0).expect("what descriptor 0 is");
+    assert_eq!(machine.read(fd, 3), Ok(vec![]));
     let fd = machine.open("/dev/urandom", 0).expect("a device");
     let (one, two) = (machine.read(fd, 32).expect("bytes"), machine.read(fd, 32).expect("bytes"));
     assert_eq!((one.len(), two.len()), (32, 32));

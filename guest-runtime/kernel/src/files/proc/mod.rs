@@ -1,13 +1,19 @@
 //! The files of `/proc` whose text is made when they are opened.
 
+mod machine;
+
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
 use super::Files;
+use super::description::flag;
 use super::environment::{Environment, MemoryFacts};
 use super::limits::DESCRIPTORS_MAX;
+use super::place::Place;
+use super::status::IMAGES_DEVICE;
+use crate::errno::Errno;
 use mayfly_abi::layout::MAIN_STACK;
 
 /// Such a file.
@@ -24,6 +30,7 @@ pub(crate) enum Generated {
     MachineStat,
     Maps,
     MemInfo,
+    MountInfo,
     Mounts,
     Stat,
     StatM,
@@ -50,18 +57,19 @@ impl Files {
             Generated::CommandLine => return self.process.arguments.clone(),
             Generated::Environment => return self.process.environment.clone(),
             Generated::Command => format!("{}\n", self.command()),
-            Generated::CpuInfo => cpu_info(),
+            Generated::CpuInfo => machine::cpu_info(),
             Generated::LoadAverage => format!("0.00 0.00 0.00 1/1 {}\n", self.process.id),
             Generated::Limits => limits(),
-            Generated::Mounts => "mayfly / squashfs ro,nosuid 0 0\nproc /proc proc ro,nosuid 0 0\n\
-                tmpfs /tmp tmpfs rw,nosuid 0 0\ntmpfs /dev/shm tmpfs rw,nosuid 0 0\n"
-                .into(),
+            Generated::Mounts => MOUNTS.iter().fold(String::new(), |text, (kind, path, options)| {
+                let source = if *path == "/" { "mayfly" } else { kind };
+                text + &format!("{source} {path} {kind} {options} 0 0\n")
+            }),
+            Generated::MountInfo => mount_info(),
             Generated::Version => "Linux version 5.15.0 (mayfly) #1 Mayfly guest kernel\n".into(),
-            Generated::Uptime | Generated::MachineStat => {
-                times(what, environment.monotonic_ns(), environment.realtime_ns())
-            }
+            Generated::Uptime => machine::uptime(environment.monotonic_ns()),
+            Generated::MachineStat => machine::machine_stat(environment.monotonic_ns(), environment.realtime_ns()),
             Generated::Maps => maps(&environment.facts()),
-            Generated::MemInfo => memory_info(&environment.facts()),
+            Generated::MemInfo => machine::memory_info(&environment.facts()),
             Generated::Stat => self.stat(&environment.facts(), environment.monotonic_ns()),
             Generated::StatM => {
                 let pages = used_bytes(&environment.facts()) / PAGE_BYTES;
@@ -80,12 +88,12 @@ impl Files {
     }
 
     fn stat(&self, facts: &MemoryFacts, now_ns: u64) -> String {
-        let (id, command) = (self.process.id, self.command());
+        let (id, command, threads) = (self.process.id, self.command(), facts.threads.max(1));
         let ticks = now_ns / (1_000_000_000 / TICKS_PER_SECOND);
         let (bytes, pages) = (used_bytes(facts), used_bytes(facts) / PAGE_BYTES);
         // Fields of proc(5): after the name 3 to 13, the times 14 to 17, 18 to 21, start, sizes, then 25 to 52.
         format!(
-            "{id} ({command}) R 0 {id} {id} 0 -1 4194304 0 0 0 0 {ticks} 0 0 0 20 0 1 0 0 {bytes} {pages} {} \
+            "{id} ({command}) R 0 {id} {id} 0 -1 4194304 0 0 0 0 {ticks} 0 0 0 20 0 {threads} 0 0 {bytes} {pages} {} \
              0 0 {} 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
             u64::MAX,
             MAIN_STACK.top(),
@@ -94,15 +102,61 @@ impl Files {
 
     fn process_status(&self, facts: &MemoryFacts) -> String {
         let (id, used, peak) = (self.process.id, used_bytes(facts) >> 10, facts.peak_bytes >> 10);
+        let (threads, stack) = (facts.threads.max(1), MAIN_STACK.bytes >> 10);
         format!(
-            "Name:\t{}\nUmask:\t{:04o}\nState:\tR (running)\nTgid:\t{id}\nPid:\t{id}\nPPid:\t0\nTracerPid:\t0\n\
-             Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t{DESCRIPTORS_MAX}\n\
-             VmPeak:\t{peak:8} kB\nVmSize:\t{used:8} kB\nVmHWM:\t{peak:8} kB\nVmRSS:\t{used:8} kB\nVmSwap:\t       0 kB\n\
-             Threads:\t1\nCpus_allowed:\t1\nCpus_allowed_list:\t0\n",
+            "Name:\t{}\nUmask:\t{:04o}\nState:\tR (running)\nTgid:\t{id}\nNgid:\t0\nPid:\t{id}\nPPid:\t0\nTracerPid:\t0\n\
+             Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t{DESCRIPTORS_MAX}\nGroups:\t0 \nNStgid:\t{id}\nNSpid:\t{id}\n\
+             VmPeak:\t{peak:8} kB\nVmSize:\t{used:8} kB\nVmLck:\t       0 kB\nVmPin:\t       0 kB\nVmHWM:\t{peak:8} kB\n\
+             VmRSS:\t{used:8} kB\nRssAnon:\t{used:8} kB\nRssFile:\t       0 kB\nRssShmem:\t       0 kB\nVmData:\t{used:8} kB\n\
+             VmStk:\t{stack:8} kB\nVmExe:\t       0 kB\nVmLib:\t       0 kB\nVmPTE:\t       0 kB\nVmSwap:\t       0 kB\n\
+             Threads:\t{threads}\nSeccomp:\t0\nCpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t1\nMems_allowed_list:\t0\n\
+             voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
             self.command(),
             self.umask,
         )
     }
+
+    /// `/proc/self/fdinfo/N`.
+    pub(crate) fn descriptor_info(&self, fd: u32) -> Result<Vec<u8>, Errno> {
+        let description = self.description(u64::from(fd))?;
+        let closes = if self.closes_on_exec(u64::from(fd))? { flag::CLOSE_ON_EXEC } else { 0 };
+        let mount = description.place.map_or(0, mount_id);
+        let inode = self.status_of_description(description)?.inode;
+        let (position, flags) = (description.position, description.flags | flag::LARGE | closes);
+        Ok(format!("pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{inode}\n").into_bytes())
+    }
+}
+
+/// What is mounted where: kind, path, options.
+const MOUNTS: [(&str, &str, &str); 5] = [
+    ("squashfs", "/", "ro,nosuid"),
+    ("proc", "/proc", "ro,nosuid"),
+    ("sysfs", "/sys", "ro,nosuid"),
+    ("tmpfs", "/tmp", "rw,nosuid"),
+    ("tmpfs", "/dev/shm", "rw,nosuid"),
+];
+/// Number of the first of them in `mountinfo`.
+const FIRST_MOUNT: usize = 20;
+
+fn mount_info() -> String {
+    let mut text = String::new();
+    for (index, (kind, path, options)) in MOUNTS.iter().enumerate() {
+        let (id, parent) = (FIRST_MOUNT + index, if index == 0 { 1 } else { FIRST_MOUNT });
+        let source = if index == 0 { "mayfly" } else { kind };
+        let device = IMAGES_DEVICE + index as u64;
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{id} {parent} 0:{device} / {path} {options} - {kind} {source} {options}");
+    }
+    text
+}
+
+fn mount_id(place: Place) -> usize {
+    FIRST_MOUNT
+        + match place {
+            Place::Tmp(_) => 3,
+            Place::Descriptor(_) | Place::DescriptorInfo(_) => 1,
+            _ => 0,
+        }
 }
 
 fn used_bytes(facts: &MemoryFacts) -> u64 {
@@ -123,45 +177,6 @@ fn maps(facts: &MemoryFacts) -> String {
         text.push('\n');
     }
     text
-}
-
-fn memory_info(facts: &MemoryFacts) -> String {
-    let (total, free) = (facts.total_bytes >> 10, facts.free_bytes >> 10);
-    let mut text = String::new();
-    for (name, kib) in [
-        ("MemTotal:", total),
-        ("MemFree:", free),
-        ("MemAvailable:", free),
-        ("Buffers:", 0),
-        ("Cached:", 0),
-        ("SwapCached:", 0),
-        ("SwapTotal:", 0),
-        ("SwapFree:", 0),
-        ("Shmem:", 0),
-    ] {
-        let _ = writeln!(text, "{name:15} {kib:8} kB");
-    }
-    text
-}
-
-fn times(what: Generated, monotonic_ns: u64, realtime_ns: u64) -> String {
-    if what == Generated::Uptime {
-        let hundredths = monotonic_ns / 10_000_000;
-        return format!("{0}.{1:02} {0}.{1:02}\n", hundredths / 100, hundredths % 100);
-    }
-    let ticks = monotonic_ns / (1_000_000_000 / TICKS_PER_SECOND);
-    let booted_s = realtime_ns.saturating_sub(monotonic_ns) / 1_000_000_000;
-    format!(
-        "cpu  {ticks} 0 0 0 0 0 0 0 0 0\ncpu0 {ticks} 0 0 0 0 0 0 0 0 0\nintr 0\nctxt 0\nbtime {booted_s}\nprocesses 1\n\
-         procs_running 1\nprocs_blocked 0\n"
-    )
-}
-
-/// One processor. Programs that want its features ask `cpuid`.
-fn cpu_info() -> String {
-    "processor\t: 0\nvendor_id\t: Mayfly\ncpu family\t: 6\nmodel\t\t: 0\nmodel name\t: Mayfly vCPU\nstepping\t: 0\n\
-     physical id\t: 0\nsiblings\t: 1\ncore id\t\t: 0\ncpu cores\t: 1\nflags\t\t: fpu tsc cx8 cmov mmx fxsr sse sse2 syscall lm\n\n"
-        .into()
 }
 
 fn limits() -> String {
