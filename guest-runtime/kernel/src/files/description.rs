@@ -57,6 +57,7 @@ pub(crate) enum Object {
         end: End,
     },
     Counter(u32),
+    Timer(u32),
     Epoll(u32),
     Socket(u32),
     /// `O_PATH`: only the place counts.
@@ -86,6 +87,7 @@ impl Object {
             Object::Pipe { pipe, .. } => format!("pipe:[{pipe}]"),
             Object::Socket(socket) => format!("socket:[{socket}]"),
             Object::Counter(_) => "anon_inode:[eventfd]".into(),
+            Object::Timer(_) => "anon_inode:[timerfd]".into(),
             Object::Epoll(_) => "anon_inode:[eventpoll]".into(),
             Object::Device(Device::Log) => "/dev/console".into(),
             _ => "/dev/null".into(),
@@ -194,6 +196,7 @@ impl Files {
         self.changes += 1;
         match *object {
             Object::Pipe { pipe, end } => self.close_pipe_end(pipe, end),
+            Object::Timer(timer) => drop(self.timers.remove(timer)),
             Object::Counter(counter) => drop(self.counters.remove(counter)),
             Object::Epoll(epoll) => drop(self.epolls.remove(epoll)),
             Object::Socket(socket) => self.end_socket(socket),

@@ -6,7 +6,7 @@ use super::Files;
 use super::description::Object;
 use super::environment::Environment;
 use super::limits::INTERESTS_MAX;
-use super::readiness::{Readiness, bit};
+use super::readiness::{Awaited, Readiness, bit};
 use crate::errno::Errno;
 
 /// `EPOLLONESHOT`: report once, then wait to be armed again.
@@ -55,6 +55,12 @@ impl Interest {
         let by_edge = self.events & EDGE != 0 && !readiness.waits_for_event;
         let seen = by_edge && self.reported == Some(self.activity(readiness));
         if self.is_spent || seen { 0 } else { bits }
+    }
+
+    fn wait(&self, readiness: &Readiness, waits: &mut Awaited) {
+        if !self.is_spent {
+            waits.add(readiness, self.events);
+        }
     }
 
     /// Goes up when something happened that was waited for.
@@ -117,17 +123,18 @@ impl Files {
         Ok(())
     }
 
-    /// What is ready: at most `max` calls of `report` with the bits and the program's word. Returns how many, and whether
-    /// the set waits for the next event.
+    /// What is ready: at most `max` calls of `report` with the bits and the program's word. Returns how many, and what
+    /// else would make something ready.
     pub(crate) fn scan(
         &mut self,
         epoll: u32,
         max: usize,
         environment: &dyn Environment,
         mut report: impl FnMut(u32, u64),
-    ) -> Result<(usize, bool), Errno> {
+    ) -> Result<(usize, Awaited), Errno> {
         let set = self.epolls.get(epoll).ok_or(Errno::BADF)?;
-        let (mut count, mut waits, mut seen, mut at) = (0, false, 0, set.last);
+        let (mut count, mut seen, mut at) = (0, 0, set.last);
+        let mut waits = Awaited::default();
         let total = set.interests.len();
         while count < max && seen < total {
             let Some((key, due, activity)) = self.next_interest(epoll, at, environment, &mut waits) else { break };
@@ -152,27 +159,27 @@ impl Files {
         epoll: u32,
         at: Key,
         environment: &dyn Environment,
-        waits: &mut bool,
+        waits: &mut Awaited,
     ) -> Option<(Key, u32, u64)> {
         use core::ops::Bound::{Excluded, Unbounded};
         let set = self.epolls.get(epoll)?;
         let after = set.interests.range((Excluded(at), Unbounded)).next();
         let (key, interest) = after.or_else(|| set.interests.first_key_value())?;
         let readiness = self.readiness_of(self.descriptions.get(key.1)?, environment);
-        *waits |= readiness.waits_for_event && !interest.is_spent && interest.events & bit::IN != 0;
+        interest.wait(&readiness, waits);
         Some((*key, interest.due(&readiness), interest.activity(&readiness)))
     }
 
     pub(crate) fn readiness_of_epoll(&self, epoll: u32, environment: &dyn Environment) -> Readiness {
         let Some(set) = self.epolls.get(epoll) else { return Readiness::default() };
-        let mut waits_for_event = false;
+        let mut waits = Awaited::default();
         let mut read = false;
         for (key, interest) in &set.interests {
             let Some(description) = self.descriptions.get(key.1) else { continue };
             let readiness = self.readiness_of(description, environment);
-            waits_for_event |= readiness.waits_for_event && !interest.is_spent && interest.events & bit::IN != 0;
+            interest.wait(&readiness, &mut waits);
             read |= interest.due(&readiness) != 0;
         }
-        Readiness { read, waits_for_event, ..Readiness::default() }
+        Readiness { read, waits_for_event: waits.for_event, due_ns: waits.due_ns, ..Readiness::default() }
     }
 }

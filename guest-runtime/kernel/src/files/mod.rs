@@ -32,6 +32,7 @@ pub(crate) mod readiness;
 pub(crate) mod socket;
 pub(crate) mod status;
 mod synthetic;
+pub(crate) mod timer;
 mod tmp;
 pub(crate) mod transfer;
 mod tree;
@@ -51,6 +52,7 @@ use epoll::Epoll;
 use pipe::Pipe;
 use place::Place;
 use socket::{Names, Socket};
+use timer::Timer;
 use tmp::Tmp;
 use tree::Tree;
 
@@ -61,6 +63,7 @@ pub struct Files {
     tmp: Tmp,
     pipes: Arena<Pipe>,
     counters: Arena<Counter>,
+    timers: Arena<Timer>,
     epolls: Arena<Epoll>,
     sockets: Arena<Socket>,
     names: Names,
@@ -88,6 +91,7 @@ impl Files {
             tmp: Tmp::new(tmp_bytes),
             pipes: Arena::new(),
             counters: Arena::new(),
+            timers: Arena::new(),
             epolls: Arena::new(),
             sockets: Arena::new(),
             names: Names::new(),

@@ -20,6 +20,8 @@ pub(crate) struct Readiness {
     pub(crate) read_hangup: bool,
     /// Waiting for this means waiting for the next event.
     pub(crate) waits_for_event: bool,
+    /// It can be read at this time of the monotonic clock at the latest.
+    pub(crate) due_ns: Option<u64>,
     /// Other numbers than last time: something came in, or there was room again, in between. What edge-triggered waiting
     /// goes by.
     pub(crate) arrivals: u64,
@@ -46,6 +48,7 @@ impl Readiness {
         error: false,
         read_hangup: false,
         waits_for_event: false,
+        due_ns: None,
         arrivals: 0,
         drains: 0,
     };
@@ -63,6 +66,25 @@ impl Readiness {
             bits |= if is_set { set } else { 0 };
         }
         bits
+    }
+}
+
+/// What would end a wait, besides a change of something that is open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Awaited {
+    /// The next event.
+    pub(crate) for_event: bool,
+    /// This time of the monotonic clock.
+    pub(crate) due_ns: Option<u64>,
+}
+
+impl Awaited {
+    /// Adds what is waited for with these bits on something of that readiness.
+    pub(crate) fn add(&mut self, readiness: &Readiness, bits: u32) {
+        if bits & bit::IN != 0 {
+            self.for_event |= readiness.waits_for_event;
+            self.due_ns = self.due_ns.into_iter().chain(readiness.due_ns).min();
+        }
     }
 }
 
@@ -84,6 +106,12 @@ impl Files {
                 write: counter.is_writable(),
                 arrivals: counter.arrivals,
                 drains: counter.drains,
+                ..Readiness::default()
+            }),
+            Object::Timer(timer) => self.timers.get(timer).map_or(Readiness::default(), |timer| Readiness {
+                read: timer.is_expired(),
+                due_ns: timer.due_ns,
+                arrivals: timer.arrivals,
                 ..Readiness::default()
             }),
             Object::Epoll(epoll) => self.readiness_of_epoll(epoll, environment),

@@ -93,8 +93,9 @@ impl Files {
                 let status = fixed(SYNTHETIC_DEVICE, 1 << 17 | device.number(), CHARACTER_DEVICE | 0o600, 0, 0);
                 return Ok(Status { special: device.number(), ..status });
             }
-            // eventfd and epoll: Linux shows no type at all.
+            // eventfd, timerfd and epoll: Linux shows no type at all.
             Object::Counter(counter) => (0, 2 << 32 | u64::from(counter)),
+            Object::Timer(timer) => (0, 4 << 32 | u64::from(timer)),
             Object::Epoll(epoll) => (0, 3 << 32 | u64::from(epoll)),
             _ => return Err(Errno::BADF),
         };

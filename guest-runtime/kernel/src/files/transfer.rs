@@ -69,6 +69,7 @@ impl Files {
                 self.changes += u64::from(read.is_some());
                 return Ok(read);
             }
+            Object::Timer(timer) => return self.timers.get_mut(*timer).ok_or(Errno::BADF)?.read(into),
             Object::Directory => return Err(Errno::ISDIR),
             Object::Pipe { .. } | Object::Path => return Err(Errno::BADF),
             // What comes in on a socket is a message, not bytes alone: `syscall::socket` reads it.
@@ -124,7 +125,7 @@ impl Files {
                 let socket = *socket;
                 self.send(socket, from, &mut Vec::new())
             }
-            Object::Epoll(_) => Err(Errno::INVAL),
+            Object::Epoll(_) | Object::Timer(_) => Err(Errno::INVAL),
             _ => Err(Errno::BADF),
         }
     }

@@ -3,6 +3,7 @@
 use crate::errno::Errno;
 use crate::files::edit::At;
 use crate::files::limits::{PATH_BYTES_MAX, TRANSFER_BYTES_MAX};
+use crate::files::readiness::Awaited;
 use crate::files::{Environment, Files};
 use crate::user::UserMemory;
 
@@ -69,18 +70,20 @@ impl Call<'_> {
             return Err(Errno::AGAIN);
         }
         let readiness = self.files.readiness_of(description, &*self.environment);
-        Ok(Reply::Block(Wait { until_ns: None, for_event: readiness.waits_for_event }))
+        Ok(Reply::Block(Wait { until_ns: readiness.due_ns, for_event: readiness.waits_for_event }))
     }
 
     /// The wait of a call with a timeout: `Some(0)` does not wait. `None` once it is over.
-    pub(crate) fn wait(&mut self, timeout_ns: Option<u64>, for_event: bool) -> Option<Reply> {
-        let Some(timeout_ns) = timeout_ns else { return Some(Reply::Block(Wait { until_ns: None, for_event })) };
+    pub(crate) fn wait(&mut self, timeout_ns: Option<u64>, awaited: Awaited) -> Option<Reply> {
+        let block = |until_ns| Reply::Block(Wait { until_ns, for_event: awaited.for_event });
+        let Some(timeout_ns) = timeout_ns else { return Some(block(awaited.due_ns)) };
         if timeout_ns == 0 {
             return None;
         }
         let now = self.environment.monotonic_ns();
         let deadline = *self.resume.deadline_ns.get_or_insert(now.saturating_add(timeout_ns));
-        (now < deadline).then_some(Reply::Block(Wait { until_ns: Some(deadline), for_event }))
+        let until_ns = awaited.due_ns.map_or(deadline, |due_ns| due_ns.min(deadline));
+        (now < deadline).then(|| block(Some(until_ns)))
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::call::{Answer, Call};
 use super::socket::{message, option};
-use super::{attributes, control, copy, epoll, list, names, number, open, pipe, poll, socket, status, transfer};
+use super::{attributes, control, copy, epoll, list, names, number, open, pipe, poll, socket, status, timer, transfer};
 
 /// Answers call `number`; `None` if it is not one on files.
 pub fn dispatch(number: u64, call: &mut Call<'_>) -> Option<Answer> {
     let handler = handler(number)?;
+    call.files.advance_timers(call.environment);
     Some(handler(call))
 }
 
@@ -119,6 +120,9 @@ fn object_handler(number: u64) -> Option<Handler> {
         number::PIPE2 => pipe::pipe2,
         number::EVENTFD => pipe::eventfd,
         number::EVENTFD2 => pipe::eventfd2,
+        number::TIMERFD_CREATE => timer::timerfd_create,
+        number::TIMERFD_SETTIME => timer::timerfd_settime,
+        number::TIMERFD_GETTIME => timer::timerfd_gettime,
         number::POLL => poll::poll,
         number::PPOLL => poll::ppoll,
         number::SELECT => poll::select,

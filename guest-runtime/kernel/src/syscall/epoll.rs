@@ -70,7 +70,7 @@ fn wait(call: &mut Call<'_>, timeout_ns: Option<u64>) -> Answer {
     let max = max.min(call.files.interests(epoll));
     let into = output(call.memory, address, (max * EPOLL_EVENT_BYTES) as u64)?;
     let mut slots = into.chunks_exact_mut(EPOLL_EVENT_BYTES);
-    let (count, for_event) = call.files.scan(epoll, max, &*call.environment, |events, data| {
+    let (count, awaited) = call.files.scan(epoll, max, &*call.environment, |events, data| {
         if let Some(slot) = slots.next() {
             slot.copy_from_slice(&layout::epoll_event(events, data));
         }
@@ -78,5 +78,5 @@ fn wait(call: &mut Call<'_>, timeout_ns: Option<u64>) -> Answer {
     if count > 0 {
         return Ok(Reply::Value(count as u64));
     }
-    Ok(call.wait(timeout_ns, for_event).unwrap_or(Reply::Value(0)))
+    Ok(call.wait(timeout_ns, awaited).unwrap_or(Reply::Value(0)))
 }

@@ -22,4 +22,5 @@ mod socket;
 mod status;
 pub mod thread;
 pub mod time;
+mod timer;
 mod transfer;

@@ -4,7 +4,7 @@ use super::call::{Answer, Call, Reply, half_at, input, load_timespec, load_timev
 use super::layout::POLL_BYTES;
 use crate::errno::Errno;
 use crate::files::limits::DESCRIPTORS_MAX;
-use crate::files::readiness::bit;
+use crate::files::readiness::{Awaited, bit};
 
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -44,7 +44,7 @@ fn poll_list(call: &mut Call<'_>, list: u64, count: u64, timeout_ns: Option<u64>
         return Err(Errno::INVAL);
     }
     let entries = output(call.memory, list, count * POLL_BYTES as u64)?;
-    let (mut ready, mut for_event) = (0, false);
+    let (mut ready, mut awaited) = (0, Awaited::default());
     for entry in entries.chunks_exact_mut(POLL_BYTES) {
         let (fd, wanted) = (half_at(entry, 0), half_at(entry, 4) & 0xffff);
         let mut bits = 0;
@@ -52,7 +52,7 @@ fn poll_list(call: &mut Call<'_>, list: u64, count: u64, timeout_ns: Option<u64>
             match call.files.readiness(u64::from(fd), &*call.environment) {
                 Ok(readiness) => {
                     bits = readiness.bits() & (wanted | bit::ERROR | bit::HANGUP);
-                    for_event |= readiness.waits_for_event && wanted & bit::IN != 0;
+                    awaited.add(&readiness, wanted);
                 }
                 Err(_) => bits = bit::INVALID,
             }
@@ -64,7 +64,7 @@ fn poll_list(call: &mut Call<'_>, list: u64, count: u64, timeout_ns: Option<u64>
     if ready > 0 {
         return Ok(Reply::Value(ready));
     }
-    Ok(call.wait(timeout_ns, for_event).unwrap_or(Reply::Value(0)))
+    Ok(call.wait(timeout_ns, awaited).unwrap_or(Reply::Value(0)))
 }
 
 /// A set of `select`: as many words as the largest table has bits.
@@ -84,9 +84,9 @@ fn select_sets(call: &mut Call<'_>, timeout_ns: Option<u64>) -> Answer {
             }
         }
     }
-    let (ready, found, for_event) = scan_sets(call, count, &wanted)?;
+    let (ready, found, awaited) = scan_sets(call, count, &wanted)?;
     if found == 0
-        && let Some(block) = call.wait(timeout_ns, for_event)
+        && let Some(block) = call.wait(timeout_ns, awaited)
     {
         return Ok(block);
     }
@@ -101,10 +101,10 @@ fn select_sets(call: &mut Call<'_>, timeout_ns: Option<u64>) -> Answer {
     Ok(Reply::Value(found))
 }
 
-/// What of `wanted` is ready, how many bits that is, and whether the next event would make it more.
-fn scan_sets(call: &Call<'_>, count: usize, wanted: &[Set; 3]) -> Result<([Set; 3], u64, bool), Errno> {
+/// What of `wanted` is ready, how many bits that is, and what else would make it more.
+fn scan_sets(call: &Call<'_>, count: usize, wanted: &[Set; 3]) -> Result<([Set; 3], u64, Awaited), Errno> {
     let mut ready: [Set; 3] = [[0; DESCRIPTORS_MAX / 64]; 3];
-    let (mut found, mut for_event) = (0, false);
+    let (mut found, mut awaited) = (0, Awaited::default());
     for fd in 0..count {
         let (word, mask) = (fd / 64, 1_u64 << (fd % 64));
         let is_wanted = |set: usize| wanted[set][word] & mask != 0;
@@ -112,7 +112,7 @@ fn scan_sets(call: &Call<'_>, count: usize, wanted: &[Set; 3]) -> Result<([Set; 
             continue;
         }
         let readiness = call.files.readiness(fd as u64, &*call.environment)?;
-        for_event |= readiness.waits_for_event && is_wanted(0);
+        awaited.add(&readiness, if is_wanted(0) { bit::IN } else { 0 });
         // What makes `poll` report an error or hang-up makes a descriptor readable and writable for `select`.
         let states = [readiness.read || readiness.hangup || readiness.error, readiness.write || readiness.error, false];
         for (set, state) in states.into_iter().enumerate() {
@@ -122,7 +122,7 @@ fn scan_sets(call: &Call<'_>, count: usize, wanted: &[Set; 3]) -> Result<([Set; 
             }
         }
     }
-    Ok((ready, found, for_event))
+    Ok((ready, found, awaited))
 }
 
 /// A `struct timespec` at `address`, or no timeout.

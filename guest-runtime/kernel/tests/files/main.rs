@@ -11,6 +11,7 @@ mod pipes;
 mod proc;
 mod sockets;
 mod streams;
+mod timers;
 mod tmp;
 mod transfer;
 mod waiting;

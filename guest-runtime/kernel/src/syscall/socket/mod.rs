@@ -9,6 +9,7 @@ use super::pipe::write_pair;
 use crate::errno::Errno;
 use crate::files::description::{Object, flag};
 use crate::files::limits::ADDRESS_BYTES_MAX;
+use crate::files::readiness::Awaited;
 use crate::files::socket::{Address, Connecting, DATAGRAM, Endpoint, INTERNET, INTERNET_6, STREAM, UNIX};
 
 /// `SOCK_NONBLOCK` and `SOCK_CLOEXEC` are the flags of `open`.
@@ -256,5 +257,5 @@ fn block(call: &mut Call<'_>, fd: u64, flags: u32, patience: Patience) -> Answer
     if timeout_ns == 0 {
         return Ok(Reply::Block(Wait::default()));
     }
-    call.wait(Some(timeout_ns), false).ok_or(Errno::AGAIN)
+    call.wait(Some(timeout_ns), Awaited::default()).ok_or(Errno::AGAIN)
 }
