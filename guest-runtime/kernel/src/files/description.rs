@@ -21,12 +21,13 @@ pub(crate) mod flag {
     pub(crate) const APPEND: u32 = 0o2000;
     pub(crate) const NONBLOCKING: u32 = 0o4000;
     pub(crate) const DIRECTORY: u32 = 0o200_000;
+    pub(crate) const NO_ACCESS_TIME: u32 = 0o1_000_000;
     pub(crate) const NOFOLLOW: u32 = 0o400_000;
     pub(crate) const CLOSE_ON_EXEC: u32 = 0o2_000_000;
     pub(crate) const PATH: u32 = 0o10_000_000;
     pub(crate) const TEMPORARY: u32 = 0o20_000_000;
-    /// What `F_SETFL` can change: APPEND, ASYNC, DIRECT, NOATIME, NONBLOCK. Only two of them mean something here.
-    pub(crate) const SETTABLE: u32 = APPEND | NONBLOCKING | 0o20_000 | 0o40_000 | 0o1_000_000;
+    /// What `F_SETFL` can change: APPEND, ASYNC, DIRECT, NOATIME, NONBLOCK. Three of them mean something here.
+    pub(crate) const SETTABLE: u32 = APPEND | NONBLOCKING | NO_ACCESS_TIME | 0o20_000 | 0o40_000;
     /// What `F_GETFL` shows: all but what only told `open` how to do it.
     pub(crate) const SHOWN: u32 = !(CREATE | EXCLUSIVE | TRUNCATE | CLOSE_ON_EXEC | 0o400);
     /// `O_LARGEFILE`, which Linux shows for every file on a 64-bit machine.

@@ -3,7 +3,8 @@
 use super::Files;
 use super::path::Walk;
 use super::place::{Name, Place};
-use super::tmp::{Kind, NodeId, Tmp};
+use super::timestamp::Timestamp;
+use super::tmp::{Kind, NodeId, Rename, Tmp};
 use crate::errno::Errno;
 
 /// A file as a call names it: a directory to start from, and a path.
@@ -19,8 +20,8 @@ pub(crate) struct Attributes {
     pub(crate) permissions: Option<u32>,
     pub(crate) owner: Option<u32>,
     pub(crate) group: Option<u32>,
-    pub(crate) accessed_ns: Option<u64>,
-    pub(crate) modified_ns: Option<u64>,
+    pub(crate) accessed: Option<Timestamp>,
+    pub(crate) modified: Option<Timestamp>,
 }
 
 impl Files {
@@ -96,7 +97,7 @@ impl Files {
         }
     }
 
-    pub(crate) fn rename(&mut self, old: At<'_>, new: At<'_>, must_be_new: bool, now_ns: u64) -> Result<(), Errno> {
+    pub(crate) fn rename(&mut self, old: At<'_>, new: At<'_>, how: Rename, now_ns: u64) -> Result<(), Errno> {
         let (from, from_directory) = self.walk_to_name(old)?;
         let (to, to_directory) = self.walk_to_name(new)?;
         let (Some(old_name), Some(new_name)) = (&from.name, &to.name) else { return Err(Errno::BUSY) };
@@ -111,7 +112,7 @@ impl Files {
         match (from.parent, to.parent) {
             (Place::Tmp(source), Place::Tmp(target)) => {
                 let (old, new) = ((source, old_name.as_bytes()), (target, new_name.as_bytes()));
-                self.tmp.rename(old, new, must_be_new, now_ns)
+                self.tmp.rename(old, new, how, now_ns)
             }
             (Place::Tmp(_), _) | (_, Place::Tmp(_)) => Err(Errno::XDEV),
             _ => Err(Errno::ROFS),
@@ -128,9 +129,9 @@ impl Files {
         set(&mut node.permissions, attributes.permissions.map(|permissions| permissions & 0o7777));
         set(&mut node.owner, attributes.owner);
         set(&mut node.group, attributes.group);
-        node.accessed_ns = attributes.accessed_ns.unwrap_or(node.accessed_ns);
-        node.modified_ns = attributes.modified_ns.unwrap_or(node.modified_ns);
-        node.changed_ns = now_ns;
+        node.accessed = attributes.accessed.unwrap_or(node.accessed);
+        node.modified = attributes.modified.unwrap_or(node.modified);
+        node.changed = Timestamp::of_ns(now_ns);
         Ok(())
     }
 

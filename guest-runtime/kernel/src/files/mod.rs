@@ -33,7 +33,8 @@ pub(crate) mod socket;
 pub(crate) mod status;
 mod synthetic;
 pub(crate) mod timer;
-mod tmp;
+pub(crate) mod timestamp;
+pub(crate) mod tmp;
 pub(crate) mod transfer;
 mod tree;
 

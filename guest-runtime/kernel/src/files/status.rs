@@ -7,6 +7,7 @@ use super::description::{Description, Object};
 use super::limits::{NAME_BYTES_MAX, PAGE_BYTES};
 use super::place::Place;
 use super::synthetic::{Kind, Synthetic};
+use super::timestamp::Timestamp;
 use super::tmp;
 use super::tree::Directory;
 use crate::errno::Errno;
@@ -36,9 +37,9 @@ pub(crate) struct Status {
     pub(crate) bytes: u64,
     /// In units of 512 bytes.
     pub(crate) blocks: u64,
-    pub(crate) accessed_ns: u64,
-    pub(crate) modified_ns: u64,
-    pub(crate) changed_ns: u64,
+    pub(crate) accessed: Timestamp,
+    pub(crate) modified: Timestamp,
+    pub(crate) changed: Timestamp,
 }
 
 impl Status {
@@ -144,25 +145,30 @@ impl Files {
 
     fn status_of_tmp(&self, id: tmp::NodeId) -> Result<Status, Errno> {
         let node = self.tmp.node(id)?;
+        let mut links = u64::from(node.links);
         let (bytes, stored) = match &node.kind {
             tmp::Kind::File(content) => (content.len(), content.stored_bytes()),
-            tmp::Kind::Directory(_) => (FileSystem::BLOCK_BYTES, 0),
+            tmp::Kind::Directory(entries) => {
+                // Its own name and `.`, and the `..` of each directory in it.
+                links += if node.links > 0 { 1 + entries.directories() } else { 0 };
+                (FileSystem::BLOCK_BYTES, 0)
+            }
             tmp::Kind::Link(target) => (target.len() as u64, 0),
             tmp::Kind::Socket => (0, 0),
         };
         Ok(Status {
             device: TMP_DEVICE,
             inode: u64::from(id.0) + 1,
-            links: u64::from(node.links),
+            links,
             mode: node.mode(),
             owner: node.owner,
             group: node.group,
             special: 0,
             bytes,
             blocks: stored / 512,
-            accessed_ns: node.accessed_ns,
-            modified_ns: node.modified_ns,
-            changed_ns: node.changed_ns,
+            accessed: node.accessed,
+            modified: node.modified,
+            changed: node.changed,
         })
     }
 }
@@ -180,7 +186,7 @@ fn status_of_synthetic(at: Synthetic) -> Status {
 }
 
 fn fixed(device: u64, inode: u64, mode: u32, bytes: u64, modified_s: u64) -> Status {
-    let modified_ns = modified_s.saturating_mul(1_000_000_000);
+    let modified = Timestamp::of_seconds(i64::try_from(modified_s).unwrap_or(i64::MAX));
     Status {
         device,
         inode,
@@ -188,9 +194,9 @@ fn fixed(device: u64, inode: u64, mode: u32, bytes: u64, modified_s: u64) -> Sta
         mode,
         bytes,
         blocks: bytes.div_ceil(512),
-        accessed_ns: modified_ns,
-        modified_ns,
-        changed_ns: modified_ns,
+        accessed: modified,
+        modified,
+        changed: modified,
         ..Status::default()
     }
 }

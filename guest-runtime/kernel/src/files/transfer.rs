@@ -57,7 +57,12 @@ impl Files {
         let count = match &description.object {
             Object::Bytes(bytes) => copy_from(bytes, position, into),
             Object::Generated(bytes) => copy_from(bytes, position, into),
-            Object::Tmp(id) => self.tmp.read(*id, position, into)?,
+            Object::Tmp(id) => {
+                if self.tmp.notes_access(*id) && !into.is_empty() && description.flags & flag::NO_ACCESS_TIME == 0 {
+                    self.tmp.note_access(*id, environment.realtime_ns());
+                }
+                self.tmp.read(*id, position, into)?
+            }
             Object::Device(device) => return device.read(into, environment),
             Object::Pipe { pipe, end: End::Read } => {
                 let read = self.pipes.get_mut(*pipe).ok_or(Errno::BADF)?.read(into);

@@ -6,6 +6,7 @@ use crate::errno::Errno;
 use crate::files::description::Object;
 use crate::files::edit::{At, Attributes};
 use crate::files::place::Place;
+use crate::files::timestamp::Timestamp;
 
 /// `chmod(path, mode)`.
 pub(crate) fn chmod(call: &mut Call<'_>) -> Answer {
@@ -67,7 +68,7 @@ pub(crate) fn utimensat(call: &mut Call<'_>) -> Answer {
     const NOW: u64 = 0x3fff_ffff;
     const OMIT: u64 = 0x3fff_fffe;
     let [directory, path, times, flags, ..] = call.arguments;
-    let now = call.environment.realtime_ns();
+    let now = Timestamp::of_ns(call.environment.realtime_ns());
     let mut set = [Some(now); 2];
     if times != 0 {
         let bytes: [u8; 32] = load(call.memory, times)?;
@@ -76,18 +77,18 @@ pub(crate) fn utimensat(call: &mut Call<'_>) -> Answer {
                 (_, NOW) => Some(now),
                 (_, OMIT) => None,
                 (_, 1_000_000_000..) => return Err(Errno::INVAL),
-                (seconds, nanoseconds) => Some(since_1970(seconds, nanoseconds)),
+                (seconds, nanoseconds) => Some(timestamp(seconds, nanoseconds)),
             };
         }
     }
-    let attributes = Attributes { accessed_ns: set[0], modified_ns: set[1], ..Attributes::default() };
+    let attributes = Attributes { accessed: set[0], modified: set[1], ..Attributes::default() };
     if path == 0 { set_open(call, directory, attributes) } else { set_at(call, (directory, path, flags), attributes) }
 }
 
 /// `utime(path, times)`, in seconds.
 pub(crate) fn utime(call: &mut Call<'_>) -> Answer {
     set_times(call, (WORKING_DIRECTORY, call.arguments[0]), call.arguments[1], |bytes| {
-        Some([since_1970(word_at(bytes, 0), 0), since_1970(word_at(bytes, 8), 0)])
+        Some([timestamp(word_at(bytes, 0), 0), timestamp(word_at(bytes, 8), 0)])
     })
 }
 
@@ -145,10 +146,23 @@ pub(crate) fn fallocate(call: &mut Call<'_>) -> Answer {
     DONE
 }
 
-/// `fsync`, `fdatasync`, `sync_file_range`, `syncfs`, `fadvise64`, `readahead`, `flock`: a descriptor, and nothing to do.
+/// `fsync`, `fdatasync`, `sync_file_range`, `syncfs`, `fadvise64`, `readahead`: a descriptor, and nothing to do.
 pub(crate) fn nothing_to_do(call: &mut Call<'_>) -> Answer {
     call.files.description(call.arguments[0])?;
     DONE
+}
+
+/// `flock(fd, operation)`: one process never waits for itself.
+pub(crate) fn flock(call: &mut Call<'_>) -> Answer {
+    const SHARED: u32 = 1;
+    const EXCLUSIVE: u32 = 2;
+    const UNLOCK: u32 = 8;
+    const DONT_WAIT: u32 = 4;
+    check_open(call, call.arguments[0])?;
+    match call.word(1) & !DONT_WAIT {
+        SHARED | EXCLUSIVE | UNLOCK => DONE,
+        _ => Err(Errno::INVAL),
+    }
 }
 
 /// `sync()`.
@@ -156,19 +170,46 @@ pub(crate) fn sync(_: &mut Call<'_>) -> Answer {
     DONE
 }
 
-/// `getxattr` and the others that read one by path: no file has any. `setxattr` and the others that change one: nor can it.
-pub(crate) fn no_attribute(_: &mut Call<'_>) -> Answer {
-    Err(Errno::NODATA)
-}
-
-/// `setxattr`, `removexattr` and their like.
-pub(crate) fn no_attributes(_: &mut Call<'_>) -> Answer {
+/// `getxattr`, `setxattr`, `removexattr`: there are none, and there can be none.
+pub(crate) fn no_attribute(call: &mut Call<'_>) -> Answer {
+    check_path(call, true)?;
     Err(Errno::OPNOTSUPP)
 }
 
-/// `listxattr` and its like: an empty list.
-pub(crate) fn empty_list(_: &mut Call<'_>) -> Answer {
+/// `lgetxattr` and its like.
+pub(crate) fn no_attribute_of_link(call: &mut Call<'_>) -> Answer {
+    check_path(call, false)?;
+    Err(Errno::OPNOTSUPP)
+}
+
+/// `fgetxattr` and its like.
+pub(crate) fn no_attribute_of_open(call: &mut Call<'_>) -> Answer {
+    check_open(call, call.arguments[0])?;
+    Err(Errno::OPNOTSUPP)
+}
+
+/// `listxattr`: an empty list.
+pub(crate) fn empty_list(call: &mut Call<'_>) -> Answer {
+    check_path(call, true)?;
     DONE
+}
+
+/// `llistxattr`.
+pub(crate) fn empty_list_of_link(call: &mut Call<'_>) -> Answer {
+    check_path(call, false)?;
+    DONE
+}
+
+/// `flistxattr`.
+pub(crate) fn empty_list_of_open(call: &mut Call<'_>) -> Answer {
+    check_open(call, call.arguments[0])?;
+    DONE
+}
+
+/// Is there something at the path that is the first argument?
+fn check_path(call: &Call<'_>, follows: bool) -> Result<(), Errno> {
+    let At { start, path } = at(call.files, call.memory, WORKING_DIRECTORY, call.arguments[0])?;
+    call.files.find(start, path, follows).map(drop)
 }
 
 fn permissions(mode: u64) -> Attributes {
@@ -211,11 +252,11 @@ fn set_times(
     call: &mut Call<'_>,
     (directory, path): (u64, u64),
     times: u64,
-    decode: impl Fn(&[u8]) -> Option<[u64; 2]>,
+    decode: impl Fn(&[u8]) -> Option<[Timestamp; 2]>,
 ) -> Answer {
     /// Of `struct utimbuf`; two `struct timeval` are twice that.
     const SECONDS_BYTES: u64 = 16;
-    let now = call.environment.realtime_ns();
+    let now = Timestamp::of_ns(call.environment.realtime_ns());
     let set = if times == 0 {
         [now; 2]
     } else {
@@ -224,21 +265,20 @@ fn set_times(
             input(call.memory, times, 2 * SECONDS_BYTES).or_else(|_| input(call.memory, times, SECONDS_BYTES))?;
         decode(bytes).ok_or(Errno::INVAL)?
     };
-    let attributes = Attributes { accessed_ns: Some(set[0]), modified_ns: Some(set[1]), ..Attributes::default() };
+    let attributes = Attributes { accessed: Some(set[0]), modified: Some(set[1]), ..Attributes::default() };
     set_at(call, (directory, path, 0), attributes)
 }
 
-fn from_timevals(bytes: &[u8]) -> Option<[u64; 2]> {
+fn from_timevals(bytes: &[u8]) -> Option<[Timestamp; 2]> {
     let time = |at| (word_at(bytes, at), word_at(bytes, at + 8));
     let ((first, first_us), (second, second_us)) = (time(0), time(16));
     let valid = bytes.len() >= 32 && first_us < 1_000_000 && second_us < 1_000_000;
-    valid.then(|| [since_1970(first, first_us * 1000), since_1970(second, second_us * 1000)])
+    valid.then(|| [timestamp(first, first_us * 1000), timestamp(second, second_us * 1000)])
 }
 
-/// Times before 1970 (negative seconds) and after 2554 cannot be kept; the nearest that can is.
-fn since_1970(seconds: u64, nanoseconds: u64) -> u64 {
-    let seconds = if seconds > i64::MAX as u64 { 0 } else { seconds };
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+/// A time of the program's; less than a second of nanoseconds.
+fn timestamp(seconds: u64, nanoseconds: u64) -> Timestamp {
+    Timestamp { seconds: seconds as i64, nanoseconds: nanoseconds as u32 }
 }
 
 fn length(bytes: u64) -> Result<u64, Errno> {

@@ -1,9 +1,9 @@
 //! Descriptors themselves: duplicating, flags, `ioctl`.
 
-use super::call::{Answer, Call, DONE, Reply, load, store};
+use super::call::{Answer, Call, DONE, Reply, half_at, load, store, word_at};
 use super::layout::LOCK_BYTES;
 use crate::errno::Errno;
-use crate::files::description::flag;
+use crate::files::description::{Object, flag};
 use crate::files::limits::DESCRIPTORS_MAX;
 
 /// `dup(fd)`.
@@ -72,9 +72,18 @@ pub(crate) fn fcntl(call: &mut Call<'_>) -> Answer {
             description.flags = description.flags & !flag::SETTABLE | argument as u32 & flag::SETTABLE;
             DONE
         }
-        GET_LOCK | GET_OPEN_LOCK => no_lock(call, argument),
+        GET_LOCK | GET_OPEN_LOCK => {
+            check_lock(call, argument, command == GET_OPEN_LOCK, false)?;
+            // Nobody holds one.
+            store(call.memory, argument, &UNLOCKED.to_le_bytes())?;
+            DONE
+        }
         // One process: whoever holds a lock is the one who asks.
-        SET_LOCK | SET_LOCK_WAIT | SET_OPEN_LOCK | SET_OPEN_LOCK_WAIT | SET_OWNER | GET_OWNER => {
+        SET_LOCK | SET_LOCK_WAIT | SET_OPEN_LOCK | SET_OPEN_LOCK_WAIT => {
+            check_lock(call, argument, command >= GET_OPEN_LOCK, true)?;
+            DONE
+        }
+        SET_OWNER | GET_OWNER => {
             call.files.description(fd)?;
             DONE
         }
@@ -126,11 +135,29 @@ fn duplicate(call: &mut Call<'_>, from: u32, closes_on_exec: bool) -> Answer {
     Ok(Reply::Value(u64::from(fd)))
 }
 
-/// `F_GETLK`: nobody holds a lock (`F_UNLCK` in `l_type`).
-fn no_lock(call: &mut Call<'_>, address: u64) -> Answer {
-    const UNLOCKED: [u8; 2] = [2, 0];
-    call.files.description(call.arguments[0])?;
-    let _: [u8; LOCK_BYTES] = load(call.memory, address)?;
-    store(call.memory, address, &UNLOCKED)?;
-    DONE
+const READ_LOCK: u16 = 0;
+const WRITE_LOCK: u16 = 1;
+const UNLOCKED: u16 = 2;
+
+/// Is the `struct flock` at `address` one that could be granted?
+fn check_lock(call: &mut Call<'_>, address: u64, is_of_description: bool, sets: bool) -> Result<(), Errno> {
+    let description = call.files.description(call.arguments[0])?;
+    if matches!(description.object, Object::Path) {
+        return Err(Errno::BADF);
+    }
+    let lock: [u8; LOCK_BYTES] = load(call.memory, address)?;
+    let (kind, whence) = (half_at(&lock, 0) as u16, half_at(&lock, 0) >> 16);
+    let (start, length, owner) = (word_at(&lock, 8) as i64, word_at(&lock, 16) as i64, half_at(&lock, 24));
+    let allowed = match kind {
+        READ_LOCK => !sets || description.is_readable(),
+        WRITE_LOCK => !sets || description.is_writable(),
+        UNLOCKED if sets => true,
+        _ => return Err(Errno::INVAL),
+    };
+    // Counted from the start of the file, or from an offset that is not looked at: it is not negative.
+    let is_negative = whence == 0 && (start < 0 || start.saturating_add(length) < 0);
+    if whence > 2 || is_negative || (is_of_description && owner != 0) {
+        return Err(Errno::INVAL);
+    }
+    if allowed { Ok(()) } else { Err(Errno::BADF) }
 }

@@ -3,12 +3,27 @@
 use super::call::{Answer, Call};
 use super::socket::{message, option};
 use super::{attributes, control, copy, epoll, list, names, number, open, pipe, poll, socket, status, timer, transfer};
+use crate::errno::Errno;
 
 /// Answers call `number`; `None` if it is not one on files.
 pub fn dispatch(number: u64, call: &mut Call<'_>) -> Option<Answer> {
     let handler = handler(number)?;
     call.files.advance_timers(call.environment);
     Some(handler(call))
+}
+
+/// Does this outcome of call `number` come with a `SIGPIPE`: was something written that nobody will read?
+#[must_use]
+pub fn raises_pipe_signal(number: u64, arguments: &[u64; 6], error: Errno) -> bool {
+    /// `MSG_NOSIGNAL`.
+    const NO_SIGNAL: u64 = 0x4000;
+    let flags = match number {
+        number::WRITE | number::WRITEV | number::PWRITEV2 | number::SENDFILE | number::SPLICE => 0,
+        number::SENDTO | number::SENDMMSG => arguments[3],
+        number::SENDMSG => arguments[2],
+        _ => return false,
+    };
+    error == Errno::PIPE && flags & NO_SIGNAL == 0
 }
 
 type Handler = fn(&mut Call<'_>) -> Answer;
@@ -98,17 +113,15 @@ fn name_handler(number: u64) -> Option<Handler> {
         | number::SYNCFS
         | number::SYNC_FILE_RANGE
         | number::FADVISE64
-        | number::READAHEAD
-        | number::FLOCK => attributes::nothing_to_do,
+        | number::READAHEAD => attributes::nothing_to_do,
+        number::FLOCK => attributes::flock,
         number::SYNC => attributes::sync,
-        number::GETXATTR | number::LGETXATTR | number::FGETXATTR => attributes::no_attribute,
-        number::LISTXATTR | number::LLISTXATTR | number::FLISTXATTR => attributes::empty_list,
-        number::SETXATTR
-        | number::LSETXATTR
-        | number::FSETXATTR
-        | number::REMOVEXATTR
-        | number::LREMOVEXATTR
-        | number::FREMOVEXATTR => attributes::no_attributes,
+        number::GETXATTR | number::SETXATTR | number::REMOVEXATTR => attributes::no_attribute,
+        number::LGETXATTR | number::LSETXATTR | number::LREMOVEXATTR => attributes::no_attribute_of_link,
+        number::FGETXATTR | number::FSETXATTR | number::FREMOVEXATTR => attributes::no_attribute_of_open,
+        number::LISTXATTR => attributes::empty_list,
+        number::LLISTXATTR => attributes::empty_list_of_link,
+        number::FLISTXATTR => attributes::empty_list_of_open,
         _ => return None,
     })
 }

@@ -24,8 +24,6 @@ pub(crate) const MESSAGE_BYTES: usize = 56;
 /// What `stx_mask` says is there: everything of the basic set.
 const STATX_BASIC: u32 = 0x7ff;
 
-const NS_PER_S: u64 = 1_000_000_000;
-
 /// Bytes of a structure, filled field by field.
 struct Layout<const N: usize>([u8; N]);
 
@@ -46,8 +44,8 @@ pub(crate) fn stat(status: &Status) -> [u8; STAT_BYTES] {
         8,
         status.blocks,
     );
-    for (at, time_ns) in [(72, status.accessed_ns), (88, status.modified_ns), (104, status.changed_ns)] {
-        layout.put(at, 8, time_ns / NS_PER_S).put(at + 8, 8, time_ns % NS_PER_S);
+    for (at, time) in [(72, status.accessed), (88, status.modified), (104, status.changed)] {
+        layout.put(at, 8, time.seconds as u64).put(at + 8, 8, u64::from(time.nanoseconds));
     }
     layout.0
 }
@@ -57,8 +55,8 @@ pub(crate) fn statx(status: &Status) -> [u8; STATX_BYTES] {
     layout.put(0, 4, u64::from(STATX_BASIC)).put(4, 4, FileSystem::BLOCK_BYTES).put(16, 4, status.links);
     layout.put(20, 4, u64::from(status.owner)).put(24, 4, u64::from(status.group)).put(28, 2, u64::from(status.mode));
     layout.put(32, 8, status.inode).put(40, 8, status.bytes).put(48, 8, status.blocks);
-    for (at, time_ns) in [(64, status.accessed_ns), (96, status.changed_ns), (112, status.modified_ns)] {
-        layout.put(at, 8, time_ns / NS_PER_S).put(at + 8, 4, time_ns % NS_PER_S);
+    for (at, time) in [(64, status.accessed), (96, status.changed), (112, status.modified)] {
+        layout.put(at, 8, time.seconds as u64).put(at + 8, 4, u64::from(time.nanoseconds));
     }
     layout.put(128, 4, status.special >> 8).put(132, 4, status.special & 0xff);
     layout.put(136, 4, status.device >> 8).put(140, 4, status.device & 0xff);
@@ -104,6 +102,7 @@ pub(crate) fn epoll_event(events: u32, data: u64) -> [u8; EPOLL_EVENT_BYTES] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::timestamp::Timestamp;
 
     const STATUS: Status = Status {
         device: 0x13,
@@ -115,9 +114,9 @@ mod tests {
         special: 0x10a,
         bytes: 5000,
         blocks: 16,
-        accessed_ns: 1_000_000_002,
-        modified_ns: 3_000_000_004,
-        changed_ns: 5_000_000_006,
+        accessed: Timestamp { seconds: 1, nanoseconds: 2 },
+        modified: Timestamp { seconds: 3, nanoseconds: 4 },
+        changed: Timestamp { seconds: 5, nanoseconds: 6 },
     };
 
     fn word(bytes: &[u8], at: usize, length: usize) -> u64 {

@@ -5,6 +5,7 @@ use super::status::EMPTY_PATH;
 use crate::errno::Errno;
 use crate::files::edit::At;
 use crate::files::limits::PATH_BYTES_MAX;
+use crate::files::tmp::Rename;
 use mayfly_abi::image::{FILE, TYPE_MASK};
 
 /// `AT_REMOVEDIR`.
@@ -120,20 +121,22 @@ pub(crate) fn renameat(call: &mut Call<'_>) -> Answer {
     rename_at(call, (old_directory, old), (new_directory, new), 0)
 }
 
-/// `renameat2(old_directory, old, new_directory, new, flags)`: `RENAME_NOREPLACE` only.
+/// `renameat2(old_directory, old, new_directory, new, flags)`: no `RENAME_WHITEOUT`.
 pub(crate) fn renameat2(call: &mut Call<'_>) -> Answer {
     let [old_directory, old, new_directory, new, flags, _] = call.arguments;
     rename_at(call, (old_directory, old), (new_directory, new), flags as u32)
 }
 
 fn rename_at(call: &mut Call<'_>, old: (u64, u64), new: (u64, u64), flags: u32) -> Answer {
-    const NO_REPLACE: u32 = 1;
-    if flags & !NO_REPLACE != 0 {
-        return Err(Errno::INVAL);
-    }
+    let how = match flags {
+        0 => Rename::Replace,
+        1 => Rename::MustBeNew,
+        2 => Rename::Exchange,
+        _ => return Err(Errno::INVAL),
+    };
     let old = at(call.files, call.memory, old.0, old.1)?;
     let new = at(call.files, call.memory, new.0, new.1)?;
-    call.files.rename(old, new, flags & NO_REPLACE != 0, call.environment.realtime_ns())?;
+    call.files.rename(old, new, how, call.environment.realtime_ns())?;
     DONE
 }
 

@@ -148,14 +148,46 @@ fn status_flags_are_shown_and_set() {
 
 #[test]
 fn locks_are_always_free() {
+    const F_OFD_GETLK: u64 = 36;
+    const F_OFD_SETLK: u64 = 37;
     let mut machine = Machine::new();
     let fd = machine.open("/tmp/f", O_CREAT | O_RDWR).expect("a new file");
-    machine.put(BUFFER, &[1; 32]);
-    assert_eq!(machine.call(n::FCNTL, &[fd, F_SETLK, BUFFER]), Ok(0));
-    assert_eq!(machine.call(n::FCNTL, &[fd, F_GETLK, BUFFER]), Ok(0));
-    assert_eq!(machine.get(BUFFER, 4), [2, 0, 1, 1]);
+    let (read_only, write_only) =
+        (machine.open("/tmp/f", 0).expect("a file"), machine.open("/tmp/f", O_WRONLY).expect("a file"));
+    // struct flock: type, whence, start, length, owner.
+    let lock = |kind: u16, whence: u16, start: i64, length: i64, owner: u32| {
+        let words = [&kind.to_le_bytes()[..], &whence.to_le_bytes(), &[0; 4], &start.to_le_bytes()].concat();
+        [&words[..], &length.to_le_bytes(), &owner.to_le_bytes(), &[0; 4]].concat()
+    };
+    for (fd, command, lock, expected) in [
+        (fd, F_SETLK, lock(1, 0, 0, 0, 0), Ok(0)),
+        (fd, F_GETLK, lock(1, 0, 0, 0, 0), Ok(0)),
+        (fd, F_SETLK, lock(2, 1, -5, 0, 7), Ok(0)),
+        (fd, F_OFD_SETLK, lock(0, 2, 0, -1, 0), Ok(0)),
+        (fd, F_OFD_GETLK, lock(0, 0, 9, 9, 0), Ok(0)),
+        (read_only, F_SETLK, lock(0, 0, 0, 1, 0), Ok(0)),
+        (read_only, F_SETLK, lock(1, 0, 0, 1, 0), Err(Errno::BADF)),
+        (write_only, F_SETLK, lock(0, 0, 0, 1, 0), Err(Errno::BADF)),
+        (fd, F_SETLK, lock(3, 0, 0, 1, 0), Err(Errno::INVAL)),
+        (fd, F_GETLK, lock(2, 0, 0, 1, 0), Err(Errno::INVAL)),
+        (fd, F_SETLK, lock(0, 3, 0, 1, 0), Err(Errno::INVAL)),
+        (fd, F_SETLK, lock(0, 0, -1, 1, 0), Err(Errno::INVAL)),
+        (fd, F_SETLK, lock(0, 0, 1, -2, 0), Err(Errno::INVAL)),
+        (fd, F_OFD_SETLK, lock(0, 0, 0, 1, 1), Err(Errno::INVAL)),
+        (99, F_SETLK, lock(0, 0, 0, 1, 0), Err(Errno::BADF)),
+    ] {
+        machine.put(BUFFER, &lock);
+        assert_eq!(machine.call(n::FCNTL, &[fd, command, BUFFER]), expected, "{command} {lock:?}");
+        if expected.is_ok() && [F_GETLK, F_OFD_GETLK].contains(&command) {
+            assert_eq!(machine.get(BUFFER, 2), [2, 0], "nobody holds a lock");
+        }
+    }
     assert_eq!(machine.call(n::FCNTL, &[fd, F_GETLK, NOWHERE]), Err(Errno::FAULT));
-    assert_eq!(machine.call(n::FLOCK, &[fd, 2]), Ok(0));
+    for (operation, expected) in
+        [(1, Ok(0)), (2, Ok(0)), (2 | 4, Ok(0)), (8, Ok(0)), (0, Err(Errno::INVAL)), (3, Err(Errno::INVAL))]
+    {
+        assert_eq!(machine.call(n::FLOCK, &[fd, operation]), expected, "{operation}");
+    }
 }
 
 #[test]

@@ -139,3 +139,21 @@ fn a_pipe_can_be_made_larger_and_smaller() {
     assert_eq!(machine.call(n::FCNTL, &[write, SET, 1 << 19]), Err(Errno::BUSY));
     assert_eq!(machine.call(n::FCNTL, &[0, GET, 0]), Err(Errno::BADF));
 }
+
+#[test]
+fn a_write_that_nobody_reads_raises_a_signal_unless_told_not_to() {
+    use mayfly_kernel::syscall::dispatch::raises_pipe_signal;
+    let quiet = 0x4000;
+    for (number, arguments, error, expected) in [
+        (n::WRITE, [0; 6], Errno::PIPE, true),
+        (n::WRITEV, [0; 6], Errno::PIPE, true),
+        (n::WRITE, [0; 6], Errno::AGAIN, false),
+        (n::READ, [0; 6], Errno::PIPE, false),
+        (n::SENDTO, [0; 6], Errno::PIPE, true),
+        (n::SENDTO, [0, 0, 0, quiet, 0, 0], Errno::PIPE, false),
+        (n::SENDMSG, [0, 0, quiet, 0, 0, 0], Errno::PIPE, false),
+        (n::SENDMSG, [0, 0, 0, quiet, 0, 0], Errno::PIPE, true),
+    ] {
+        assert_eq!(raises_pipe_signal(number, &arguments, error), expected, "{number} {arguments:?}");
+    }
+}

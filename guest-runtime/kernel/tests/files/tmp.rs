@@ -88,8 +88,105 @@ fn renames_replace_what_they_may() {
     let (new, old) = (machine.text("/tmp/new"), machine.text("/tmp/other"));
     machine.create("/tmp/other", b"");
     assert_eq!(machine.call(n::RENAMEAT2, &[CWD, old, CWD, new, 1]), Err(Errno::EXIST));
-    assert_eq!(machine.call(n::RENAMEAT2, &[CWD, old, CWD, new, 2]), Err(Errno::INVAL));
+    assert_eq!(machine.call(n::RENAMEAT2, &[CWD, old, CWD, new, 4]), Err(Errno::INVAL));
+    assert_eq!(machine.call(n::RENAMEAT2, &[CWD, old, CWD, new, 3]), Err(Errno::INVAL));
     assert_eq!(machine.call(n::RENAMEAT2, &[CWD, old, CWD, new, 0]), Ok(0));
+}
+
+#[test]
+fn two_names_can_be_exchanged() {
+    let mut machine = Machine::new();
+    for directory in ["/tmp/a", "/tmp/a/sub", "/tmp/b"] {
+        assert_eq!(machine.on(n::MKDIR, directory, &[0o755]), Ok(0));
+    }
+    machine.create("/tmp/b/f", b"content");
+    let exchange = |machine: &mut Machine, one: &str, two: &str| {
+        let (one, two) = (machine.text(one), machine.text(two));
+        machine.call(n::RENAMEAT2, &[CWD, one, CWD, two, 2])
+    };
+    assert_eq!(exchange(&mut machine, "/tmp/a/sub", "/tmp/b/f"), Ok(0));
+    assert_eq!(machine.content("/tmp/a/sub").as_deref(), Ok(&b"content"[..]));
+    assert_eq!(machine.list("/tmp/b", 4096), Ok(vec![("f".into(), 4)]));
+    assert_eq!(machine.content("/tmp/b/f/../../a/sub").as_deref(), Ok(&b"content"[..]), "the way up has changed too");
+    for (one, two, error) in [
+        ("/tmp/a/sub", "/tmp/none", Errno::NOENT),
+        ("/tmp/b", "/tmp/b/f", Errno::INVAL),
+        ("/tmp/b/f", "/tmp/b", Errno::INVAL),
+    ] {
+        assert_eq!(exchange(&mut machine, one, two), Err(error), "{one} {two}");
+    }
+    let links = |machine: &mut Machine, path| machine.status(path).map(|status| status.2);
+    assert_eq!((links(&mut machine, "/tmp/a"), links(&mut machine, "/tmp/b")), (Ok(2), Ok(3)));
+    assert_eq!(links(&mut machine, "/tmp"), Ok(4));
+    assert_eq!(machine.on(n::RMDIR, "/tmp/b/f", &[]), Ok(0));
+    assert_eq!(links(&mut machine, "/tmp/b"), Ok(2));
+}
+
+#[test]
+fn reading_after_a_change_is_noted_and_then_no_more() {
+    let mut machine = Machine::new();
+    let times = |machine: &mut Machine| {
+        assert!(machine.status("/tmp/f").is_ok());
+        [72, 88, 104].map(|at| machine.word(BUFFER + at) * 1_000_000_000 + machine.word(BUFFER + at + 8) - START_NS)
+    };
+    const START_NS: u64 = 1_700_000_000_000_000_000;
+    machine.world.now_ns = 10;
+    machine.create("/tmp/f", b"content");
+    assert_eq!(times(&mut machine), [10, 10, 10]);
+    machine.world.now_ns = 20;
+    let fd = machine.open("/tmp/f", O_RDWR).expect("a file");
+    assert_eq!(times(&mut machine), [10, 10, 10], "opening is not reading");
+    for (now, expected) in [(30, 30), (40, 30)] {
+        machine.world.now_ns = now;
+        assert_eq!(machine.call(n::PREAD64, &[fd, BUFFER, 1, 0]), Ok(1));
+        assert_eq!(times(&mut machine), [expected, 10, 10]);
+    }
+    machine.world.now_ns = 50;
+    assert_eq!(machine.write(fd, b"new"), Ok(3));
+    assert_eq!(times(&mut machine), [30, 50, 50]);
+    let quiet = machine.open("/tmp/f", 0o1_000_000).expect("a file");
+    machine.world.now_ns = 60;
+    assert_eq!(machine.read(quiet, 1).map(|bytes| bytes.len()), Ok(1));
+    assert_eq!(times(&mut machine), [30, 50, 50], "O_NOATIME");
+    assert_eq!(machine.read(fd, 1).map(|bytes| bytes.len()), Ok(1));
+    assert_eq!(times(&mut machine), [60, 50, 50]);
+}
+
+#[test]
+fn times_reach_from_long_ago_to_far_ahead() {
+    let mut machine = Machine::new();
+    machine.create("/tmp/f", b"");
+    let path = machine.text("/tmp/f");
+    for (seconds, nanoseconds) in [(-1, 999_999_999), (i64::MIN, 0), (i64::MAX, 1), (5_000_000_000, 5)] {
+        machine.put(BUFFER, &[seconds, nanoseconds, 0, 0].map(i64::to_le_bytes).concat());
+        assert_eq!(machine.call(n::UTIMENSAT, &[CWD, path, BUFFER, 0]), Ok(0));
+        assert!(machine.status("/tmp/f").is_ok());
+        assert_eq!((machine.word(BUFFER + 72) as i64, machine.word(BUFFER + 80) as i64), (seconds, nanoseconds));
+    }
+}
+
+#[test]
+fn no_file_has_extended_attributes() {
+    let mut machine = Machine::new();
+    machine.create("/tmp/f", b"");
+    assert_eq!(machine.on_two(n::SYMLINK, "none", "/tmp/link"), Ok(0));
+    let fd = machine.open("/tmp/f", O_RDWR).expect("a file");
+    let not_supported = Err(Errno(95));
+    for number in [n::GETXATTR, n::SETXATTR, n::REMOVEXATTR] {
+        assert_eq!(machine.on(number, "/tmp/f", &[BUFFER, BUFFER, 0, 0]), not_supported);
+        assert_eq!(machine.on(number, "/tmp/link", &[BUFFER, BUFFER, 0, 0]), Err(Errno::NOENT));
+    }
+    for number in [n::LGETXATTR, n::LSETXATTR, n::LREMOVEXATTR] {
+        assert_eq!(machine.on(number, "/tmp/link", &[BUFFER, BUFFER, 0, 0]), not_supported);
+    }
+    for number in [n::FGETXATTR, n::FSETXATTR, n::FREMOVEXATTR] {
+        assert_eq!(machine.call(number, &[fd, BUFFER, BUFFER, 0, 0]), not_supported);
+        assert_eq!(machine.call(number, &[99, BUFFER, BUFFER, 0, 0]), Err(Errno::BADF));
+    }
+    assert_eq!(machine.on(n::LISTXATTR, "/tmp/f", &[BUFFER, 10]), Ok(0));
+    assert_eq!(machine.on(n::LISTXATTR, "/tmp/none", &[BUFFER, 10]), Err(Errno::NOENT));
+    assert_eq!(machine.on(n::LLISTXATTR, "/tmp/link", &[BUFFER, 10]), Ok(0));
+    assert_eq!(machine.call(n::FLISTXATTR, &[fd, BUFFER, 10]), Ok(0));
 }
 
 #[test]

@@ -1,8 +1,19 @@
 //! Changes of the tree: making, linking, removing and renaming.
 
-use super::{Kind, Node, NodeId, Tmp};
+use super::{Kind, NodeId, Tmp};
 use crate::errno::Errno;
 use crate::files::limits::{HARD_LINKS_MAX, NAME_BYTES, PATH_DEPTH_MAX};
+use crate::files::timestamp::Timestamp;
+
+/// What a rename does with the name that it is to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rename {
+    Replace,
+    /// It must be free (`RENAME_NOREPLACE`).
+    MustBeNew,
+    /// It must be there, and becomes the name of the other (`RENAME_EXCHANGE`).
+    Exchange,
+}
 
 impl Tmp {
     /// Makes a node without a name. The caller holds it or gives it one at once.
@@ -68,12 +79,12 @@ impl Tmp {
         self.remove_name(directory, name, now_ns)
     }
 
-    /// Moves a name, over an existing one unless `must_be_new`.
+    /// Moves a name.
     pub(crate) fn rename(
         &mut self,
         (from, old): (NodeId, &[u8]),
         (to, new): (NodeId, &[u8]),
-        must_be_new: bool,
+        how: Rename,
         now_ns: u64,
     ) -> Result<(), Errno> {
         let moved = self.child(from, old)?.ok_or(Errno::NOENT)?;
@@ -82,8 +93,12 @@ impl Tmp {
         if is_directory && self.is_within(to, moved)? {
             return Err(Errno::INVAL);
         }
-        if let Some(replaced) = self.child(to, new)? {
-            if must_be_new {
+        let replaced = self.child(to, new)?;
+        if how == Rename::Exchange {
+            return self.exchange((from, old, moved), (to, new, replaced.ok_or(Errno::NOENT)?), now_ns);
+        }
+        if let Some(replaced) = replaced {
+            if how == Rename::MustBeNew {
                 return Err(Errno::EXIST);
             }
             if replaced == moved {
@@ -96,12 +111,31 @@ impl Tmp {
         self.budget.give_back(name_cost(old));
         // Not asked whether it fits: a rename must not fail for the few bytes by which a name is longer.
         self.budget.used_bytes += name_cost(new);
-        self.entries_mut(to)?.insert(new, moved.0);
+        self.entries_mut(to)?.insert(new, moved.0, is_directory);
         for directory in [from, to] {
             self.touch(directory, now_ns);
         }
         let node = self.node_mut(moved)?;
-        (node.parent, node.changed_ns) = (Some(to), now_ns);
+        (node.parent, node.changed) = (Some(to), Timestamp::of_ns(now_ns));
+        Ok(())
+    }
+
+    fn exchange(
+        &mut self,
+        (from, old, one): (NodeId, &[u8], NodeId),
+        (to, new, two): (NodeId, &[u8], NodeId),
+        now_ns: u64,
+    ) -> Result<(), Errno> {
+        if self.is_directory(two) && self.is_within(from, two)? {
+            return Err(Errno::INVAL);
+        }
+        for (directory, name, node) in [(from, old, two), (to, new, one)] {
+            let is_directory = self.is_directory(node);
+            self.entries_mut(directory)?.insert(name, node.0, is_directory);
+            self.touch(directory, now_ns);
+            let node = self.node_mut(node)?;
+            (node.parent, node.changed) = (Some(directory), Timestamp::of_ns(now_ns));
+        }
         Ok(())
     }
 
@@ -142,11 +176,12 @@ impl Tmp {
         if !self.budget.take(name_cost(name)) {
             return Err(Errno::NOSPC);
         }
-        self.entries_mut(directory)?.insert(name, id.0);
+        let is_directory = self.is_directory(id);
+        self.entries_mut(directory)?.insert(name, id.0, is_directory);
         self.touch(directory, now_ns);
         let node = self.node_mut(id)?;
         node.links += 1;
-        (node.parent, node.changed_ns) = (Some(directory), now_ns);
+        (node.parent, node.changed) = (Some(directory), Timestamp::of_ns(now_ns));
         Ok(())
     }
 
@@ -156,7 +191,7 @@ impl Tmp {
         self.touch(directory, now_ns);
         let node = self.node_mut(id)?;
         node.links -= 1;
-        node.changed_ns = now_ns;
+        node.changed = Timestamp::of_ns(now_ns);
         self.free_if_unused(id);
         Ok(())
     }
@@ -169,8 +204,8 @@ impl Tmp {
     }
 
     fn touch(&mut self, directory: NodeId, now_ns: u64) {
-        if let Some(Node { modified_ns, changed_ns, .. }) = self.nodes.get_mut(directory.0) {
-            (*modified_ns, *changed_ns) = (now_ns, now_ns);
+        if let Some(node) = self.nodes.get_mut(directory.0) {
+            node.touch(now_ns);
         }
     }
 }

@@ -12,12 +12,15 @@ pub(crate) struct Entries {
     by_name: BTreeMap<Arc<[u8]>, Entry>,
     by_order: BTreeMap<u64, Arc<[u8]>>,
     next_order: u64,
+    /// How many of the names are directories.
+    directories: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     node: u32,
     order: u64,
+    is_directory: bool,
 }
 
 impl Entries {
@@ -25,21 +28,27 @@ impl Entries {
         Some(self.by_name.get(name)?.node)
     }
 
+    pub(crate) fn directories(&self) -> u64 {
+        self.directories
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.by_name.is_empty()
     }
 
-    pub(crate) fn insert(&mut self, name: &[u8], node: u32) {
+    pub(crate) fn insert(&mut self, name: &[u8], node: u32, is_directory: bool) {
         self.remove(name);
         let shared: Arc<[u8]> = name.into();
         self.by_order.insert(self.next_order, shared.clone());
-        self.by_name.insert(shared, Entry { node, order: self.next_order });
+        self.by_name.insert(shared, Entry { node, order: self.next_order, is_directory });
         self.next_order += 1;
+        self.directories += u64::from(is_directory);
     }
 
     pub(crate) fn remove(&mut self, name: &[u8]) -> Option<u32> {
         let entry = self.by_name.remove(name)?;
         self.by_order.remove(&entry.order);
+        self.directories -= u64::from(entry.is_directory);
         Some(entry.node)
     }
 

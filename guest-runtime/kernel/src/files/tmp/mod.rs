@@ -18,6 +18,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 pub(crate) use content::{Budget, Content};
+pub(crate) use edit::Rename;
 pub(crate) use entries::Entries;
 
 use super::arena::Arena;
@@ -27,6 +28,7 @@ use crate::memory::Span;
 use mayfly_abi::image::{DIRECTORY, FILE, LINK};
 
 use super::status::SOCKET;
+use super::timestamp::Timestamp;
 
 /// A node's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,9 +42,9 @@ pub(crate) struct Node {
     pub(crate) permissions: u32,
     pub(crate) owner: u32,
     pub(crate) group: u32,
-    pub(crate) accessed_ns: u64,
-    pub(crate) modified_ns: u64,
-    pub(crate) changed_ns: u64,
+    pub(crate) accessed: Timestamp,
+    pub(crate) modified: Timestamp,
+    pub(crate) changed: Timestamp,
     /// Names of this node; a directory has one or, once removed, none.
     pub(crate) links: u32,
     /// Open descriptions and the working directory.
@@ -71,6 +73,12 @@ impl Node {
             Kind::Socket => SOCKET,
         };
         kind | self.permissions
+    }
+
+    /// Its content changed.
+    fn touch(&mut self, now_ns: u64) {
+        let now = Timestamp::of_ns(now_ns);
+        (self.modified, self.changed) = (now, now);
     }
 
     /// What the node counts for besides its pages.
@@ -159,6 +167,17 @@ impl Tmp {
         Ok(self.content(id)?.read(at, into))
     }
 
+    /// Would a read now change the time of the last one? As with `relatime` on Linux, the first after a change does.
+    pub(crate) fn notes_access(&self, id: NodeId) -> bool {
+        self.nodes.get(id.0).is_some_and(|node| node.accessed <= node.modified || node.accessed <= node.changed)
+    }
+
+    pub(crate) fn note_access(&mut self, id: NodeId, now_ns: u64) {
+        if let Some(node) = self.nodes.get_mut(id.0) {
+            node.accessed = Timestamp::of_ns(now_ns);
+        }
+    }
+
     /// Writes at offset `at`. Fewer bytes than asked for: the limit was reached.
     pub(crate) fn write(&mut self, id: NodeId, at: u64, from: &[u8], now_ns: u64) -> Result<usize, Errno> {
         let node = self.nodes.get_mut(id.0).ok_or(Errno::NOENT)?;
@@ -173,7 +192,7 @@ impl Tmp {
         if count == 0 {
             return Err(Errno::NOSPC);
         }
-        (node.modified_ns, node.changed_ns) = (now_ns, now_ns);
+        node.touch(now_ns);
         Ok(count)
     }
 
@@ -190,8 +209,9 @@ impl Tmp {
             Kind::Directory(_) => return Err(Errno::ISDIR),
             Kind::Link(_) | Kind::Socket => return Err(Errno::INVAL),
         };
-        (node.modified_ns, node.changed_ns) = (now_ns, now_ns);
-        Ok(change(content, &mut self.budget))
+        let outcome = change(content, &mut self.budget);
+        node.touch(now_ns);
+        Ok(outcome)
     }
 
     pub(crate) fn resize(&mut self, id: NodeId, bytes: u64, now_ns: u64) -> Result<(), Errno> {
@@ -244,14 +264,15 @@ impl Tmp {
     }
 
     fn node_of(&self, kind: Kind, permissions: u32, now_ns: u64) -> Node {
+        let now = Timestamp::of_ns(now_ns);
         Node {
             kind,
             permissions,
             owner: 0,
             group: 0,
-            accessed_ns: now_ns,
-            modified_ns: now_ns,
-            changed_ns: now_ns,
+            accessed: now,
+            modified: now,
+            changed: now,
             links: 0,
             opens: 0,
             parent: None,
