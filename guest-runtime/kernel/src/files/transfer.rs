@@ -117,7 +117,9 @@ impl Files {
             }
             Object::Device(device) => device.write(from, environment).map(Some),
             Object::Pipe { pipe, end: End::Write } => {
-                let written = self.pipes.get_mut(*pipe).ok_or(Errno::BADF)?.write(from)?;
+                let pipe = self.pipes.get_mut(*pipe).ok_or(Errno::BADF)?;
+                environment.reserve(from.len().min(pipe.limit_bytes()));
+                let written = pipe.write(from)?;
                 self.changes += u64::from(written.is_some());
                 Ok(written)
             }

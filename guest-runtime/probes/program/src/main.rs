@@ -13,6 +13,7 @@ mod memory;
 mod pipes;
 mod randomness;
 mod registers;
+mod sockets;
 mod system;
 mod system_calls;
 mod threads;
@@ -38,6 +39,7 @@ const FAMILIES: &[&[(&str, Probe)]] = &[
     pipes::PROBES,
     randomness::PROBES,
     registers::PROBES,
+    sockets::PROBES,
     system_calls::PROBES,
     threads::PROBES,
     time::PROBES,

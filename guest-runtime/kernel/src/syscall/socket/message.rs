@@ -120,6 +120,8 @@ fn send_stream(
             claim => claim?,
         };
         while !from.is_empty() {
+            // Without it there is still what is free; what does not fit then is an error of the call.
+            call.environment.reserve(from.len().min(SOCKET_BYTES));
             match call.files.send(index, from, rights) {
                 Ok(Some(count)) => {
                     done += count as u64;
@@ -157,6 +159,7 @@ fn send_datagram(
     if total > LOCAL_DATAGRAM_BYTES_MAX as u64 {
         return Err(Errno::MSGSIZE);
     }
+    call.environment.reserve(total as usize);
     let mut message = Datagram::default();
     message.bytes.try_reserve_exact(total as usize).map_err(|_| Errno::NOBUFS)?;
     for segment in segments {
