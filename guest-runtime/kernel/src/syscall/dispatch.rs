@@ -2,7 +2,9 @@
 
 use super::call::{Answer, Call};
 use super::socket::{message, option};
-use super::{attributes, control, copy, epoll, list, names, number, open, pipe, poll, socket, status, timer, transfer};
+use super::{
+    attributes, control, copy, epoll, list, names, number, open, pipe, poll, socket, status, timerfd, transfer,
+};
 use crate::errno::Errno;
 
 /// Answers call `number`; `None` if it is not one on files.
@@ -133,9 +135,9 @@ fn object_handler(number: u64) -> Option<Handler> {
         number::PIPE2 => pipe::pipe2,
         number::EVENTFD => pipe::eventfd,
         number::EVENTFD2 => pipe::eventfd2,
-        number::TIMERFD_CREATE => timer::timerfd_create,
-        number::TIMERFD_SETTIME => timer::timerfd_settime,
-        number::TIMERFD_GETTIME => timer::timerfd_gettime,
+        number::TIMERFD_CREATE => timerfd::timerfd_create,
+        number::TIMERFD_SETTIME => timerfd::timerfd_settime,
+        number::TIMERFD_GETTIME => timerfd::timerfd_gettime,
         number::POLL => poll::poll,
         number::PPOLL => poll::ppoll,
         number::SELECT => poll::select,

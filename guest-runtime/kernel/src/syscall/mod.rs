@@ -22,5 +22,5 @@ mod socket;
 mod status;
 pub mod thread;
 pub mod time;
-mod timer;
+mod timerfd;
 mod transfer;
