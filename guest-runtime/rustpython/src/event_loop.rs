@@ -86,11 +86,14 @@ fn invoke(
     let meta: PyDictRef =
         runtime.parse(event.meta, vm)?.downcast().map_err(|_| vm.new_type_error("meta is no object"))?;
     let request_id = meta.get_item("request_id", vm)?;
-    let context = runtime.begin.call((meta, event.is_restored), vm)?;
 
     let mut is_marshalling = false;
-    let outcome =
-        runtime.parse(event.payload, vm).and_then(|event| handler.call((event, context), vm)).and_then(|result| {
+    // Beginning may call code of the function, too: what it registered for restores.
+    let outcome = runtime
+        .begin
+        .call((meta, event.is_restored), vm)
+        .and_then(|context| handler.call((runtime.parse(event.payload, vm)?, context), vm))
+        .and_then(|result| {
             is_marshalling = true;
             marshal(&result, answer.payload(), vm)
         });
@@ -113,7 +116,7 @@ fn marshal(result: &PyObjectRef, payload: &mut Vec<u8>, vm: &VirtualMachine) -> 
     }
 }
 
-/// The functions of `python/_mayfly/` that are called from here.
+/// The functions of `guest-runtime/python/_mayfly/` that are called from here.
 struct Runtime {
     initialize: PyObjectRef,
     begin: PyObjectRef,

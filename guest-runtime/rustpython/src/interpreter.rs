@@ -2,8 +2,8 @@
 
 use rustpython_vm::{Interpreter, Settings, common::rc::PyRc, frozen::FrozenLib, py_freeze};
 
-/// `python/`, compiled.
-const FROZEN_RUNTIME: &FrozenLib = py_freeze!(dir = "../python", crate_name = "rustpython_vm");
+/// `guest-runtime/python/`, compiled.
+const FROZEN_RUNTIME: &FrozenLib = py_freeze!(dir = "../../python", crate_name = "rustpython_vm");
 
 /// What the standard library believes it was loaded from. Nothing is there: it is frozen.
 const STDLIB_PATH: &str = "/var/lang/lib/python3.14";

@@ -7,7 +7,7 @@
 //!
 //! What must stay true:
 //!
-//! - No code of the function runs after a restore before [`_mayfly.entropy`](../python/_mayfly/entropy.py) did.
+//! - No code of the function runs after a restore before [`_mayfly.entropy`](../../python/_mayfly/entropy.py) did.
 //! - All output of an invocation is written before its answer.
 //! - No thread is started before a function starts one.
 //!
@@ -19,7 +19,7 @@
 //! | [`interpreter`] | RustPython with its settings and frozen modules |
 //! | [`json`] | events and results to and from Python objects |
 //!
-//! The half that is Python is in `python/_mayfly/` and compiled into the program.
+//! The half that is Python is in `guest-runtime/python/`, shared with CPython, and compiled into the program.
 
 mod device;
 mod event_loop;

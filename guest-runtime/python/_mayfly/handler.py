@@ -6,30 +6,38 @@ import os
 import sys
 import time
 
-from _mayfly import entropy, logs
+from _mayfly import entropy, logs, restore
 from _mayfly.context import of_function
 from _mayfly.errors import Fault
 
-LAYERS_PATH = "/opt/python"
+LAYERS_PATHS = ("/opt/python/lib/python%d.%d/site-packages" % sys.version_info[:2], "/opt/python")
 
 
 def initialize(meta, restored):
     """Returns the handler; raises what the import raised, or a Fault."""
+    prepare(meta, restored)
+    logs.install(os.environ.get("AWS_LAMBDA_LOG_FORMAT"), os.environ.get("AWS_LAMBDA_LOG_LEVEL"))
+    handler = _find(meta["handler"])
+    restore.prepare()
+    # As after warming: what the import made stays, and no collection need look at it again.
+    gc.collect()
+    gc.freeze()
+    return handler
+
+
+def prepare(meta, restored):
+    """Makes this the process that the function expects: environment, working directory, where modules are found."""
     if restored:
         entropy.renew()
     logs.request_id = ""
     set_environment(meta["environment"])
     task_root = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
     os.chdir(task_root)
-    sys.path[:0] = [task_root, LAYERS_PATH] if os.path.isdir(LAYERS_PATH) else [task_root]
-    logs.install(os.environ.get("AWS_LAMBDA_LOG_LEVEL"))
+    # PYTHONPATH is a function's too, and came too late for the interpreter to read it.
+    others = [*LAYERS_PATHS, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    sys.path[:0] = [task_root, *(path for path in others if path and os.path.isdir(path))]
     for name in of_function:
         of_function[name] = meta.get(name)
-    handler = _find(meta["handler"])
-    # As after warming: what the import made stays, and no collection need look at it again.
-    gc.collect()
-    gc.freeze()
-    return handler
 
 
 def set_environment(variables):

@@ -4,6 +4,9 @@ import sys
 import time
 
 
+# What of a W3C trace context may come with an invocation.
+_W3C_FIELDS = ("traceparent", "tracestate", "baggage")
+
 # What is the same for every invocation of this function. Filled by `initialize`.
 of_function = dict.fromkeys(
     ("function_name", "function_version", "memory_limit_in_mb", "log_group_name", "log_stream_name")
@@ -24,11 +27,17 @@ class LambdaContext:
             "client_context": None if client_context is None else ClientContext(client_context),
             "identity": CognitoIdentity(meta.get("identity")),
             "_epoch_deadline_time_in_ms": meta["deadline_ms"],
+            "_w3c": None if client_context is None else client_context.get("w3c"),
         }
 
     def get_remaining_time_in_millis(self):
         remaining_ms = self._epoch_deadline_time_in_ms - int(time.time() * 1000)
         return remaining_ms if remaining_ms > 0 else 0
+
+    def w3c(self):
+        """The fields of the W3C trace context that came in the client context."""
+        fields = self._w3c if isinstance(self._w3c, dict) else {}
+        return {name: fields[name] for name in _W3C_FIELDS if isinstance(fields.get(name), str)}
 
     def log(self, msg):
         """Writes to the function's log as is, without a line end."""

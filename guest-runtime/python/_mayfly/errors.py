@@ -1,6 +1,8 @@
 """From an exception to the error object of an answer."""
 
+import importlib
 import json
+import os
 import traceback
 
 from _mayfly import logs
@@ -37,7 +39,7 @@ def describe(exception, request_id, marshalling):
 
 
 def unmarshal_slowly(payload, is_too_deep):
-    """Reads the events that `src/json/decode.rs` leaves alone: huge integers, lone surrogates, and what is not JSON."""
+    """Reads what the fast ways of the runtimes leave alone: unusual spellings, lone surrogates, and what is not JSON."""
     try:
         if is_too_deep:
             raise RecursionError("maximum recursion depth exceeded while decoding a JSON document")
@@ -49,9 +51,16 @@ def unmarshal_slowly(payload, is_too_deep):
 def _stack_trace(exception):
     """The frames of the function: those of the runtime and of the import system, which called it, left out."""
     frames = [(f.filename, f.lineno, f.name, f.line) for f in traceback.extract_tb(exception.__traceback__)]
-    first = next((i for i, frame in enumerate(frames) if not _is_ours(frame[0])), 0)
+    first = next((i for i, frame in enumerate(frames) if not frame[0].startswith(_OURS)), 0)
     return traceback.format_list(frames[first:])
 
 
-def _is_ours(filename):
-    return filename.startswith(("_mayfly", "_frozen_importlib", "importlib"))
+def _folders():
+    """Where the runtime and `importlib` are if they are files, as for CPython, whose runtime is in folders side by side."""
+    for file in (globals().get("__file__"), getattr(importlib, "__file__", None)):
+        if file:
+            yield os.path.dirname(file)
+
+
+# How the names of the files begin whose frames are not the function's: the first ones are those of frozen modules.
+_OURS = ("_mayfly", "_frozen_importlib", "importlib", "<frozen importlib", *_folders())
