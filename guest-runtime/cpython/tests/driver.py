@@ -43,12 +43,12 @@ def install(folder):
 
 
 class Program:
-    """A running program with `files` in its task root. It waits for its first event."""
+    """A running program with `files` in its task root, or with that of a package. It waits for its first event."""
 
-    def __init__(self, files, variables=()):
+    def __init__(self, files, variables=(), task_root=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-cpython-"))
-        self.task_root = self.folder / "task"
-        self.task_root.mkdir()
+        self.task_root = task_root or self.folder / "task"
+        self.task_root.mkdir(exist_ok=True)
         for name, content in files.items():
             path = self.task_root / name
             path.parent.mkdir(parents=True, exist_ok=True)
