@@ -1,11 +1,10 @@
 """Events and results as AWS's runtime reads and writes them. Expectations: what `simplejson` does as that runtime calls it."""
 
 import json
-import pathlib
 import random
 import sys
-import unittest
 
+from compare_results import VALUES
 from driver import SOURCES, TestCase
 
 sys.path[:0] = [str(source) for source in SOURCES]
@@ -42,18 +41,6 @@ Infinity
 [[], {}, [1, 2]]
 {"b": 1, "a": {"c": [true, null]}, "": 0}
 """.split("\n")[1:-1]
-
-VALUES = """
-import collections, decimal, enum
-Point = collections.namedtuple('Point', 'x y')
-class Color(enum.IntEnum): RED = 1
-class Name(str, enum.Enum): A = 'a'
-class Text(str): pass
-class Loud(float):
-    def __repr__(self): return 'loud'
-class Fielded:
-    def _asdict(self): return {'a': Point(1, b'b')}
-"""
 
 
 class Json(TestCase):
@@ -152,31 +139,3 @@ def _some_value(generator, depth):
         return "".join(chr(generator.choice((34, 92, 10, 97, 228, 0x20AC, 0x1D11E))) for _ in range(5))
     values = [_some_value(generator, depth - 1) for _ in range(generator.randrange(4))]
     return values if kind == 7 else {str(i): value for i, value in enumerate(values)}
-
-
-class AgainstAwsLambdaRic(unittest.TestCase):
-    """With `awslambdaric` installed: the same values through its own marshaller."""
-
-    def test_results_are_those_of_awslambdaric(self):
-        try:
-            from awslambdaric import lambda_runtime_marshaller
-        except ImportError:
-            self.skipTest("awslambdaric is not installed")
-        import os
-
-        os.environ["AWS_EXECUTION_ENV"] = "AWS_Lambda_python%d.%d" % sys.version_info[:2]
-        theirs = lambda_runtime_marshaller.LambdaMarshaller()
-        names = {}
-        exec(VALUES, names)
-        for expression in pathlib.Path(__file__).with_name("values.txt").read_text().splitlines():
-            value = eval(expression, names)
-            try:
-                expected = theirs.marshal_response(value)[0]
-                actual = marshalling.encode(value)
-                actual = actual if isinstance(expected, bytes) else actual.decode()
-            except Exception as error:
-                expected = getattr(error, "msg", error)
-                with self.assertRaises(Exception) as caught:
-                    marshalling.encode(value)
-                actual = f"Unable to marshal response: {caught.exception}"
-            self.assertEqual(actual, expected, expression)

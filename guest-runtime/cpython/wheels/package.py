@@ -25,7 +25,7 @@ class Builder:
         requirements = function / "requirements.txt"
         wanted = requirements.read_bytes() if requirements.exists() else b""
         handler = (function / "handler.py").read_bytes()
-        installed = self._installed(wanted)
+        installed = self.installed(wanted)
         folder = self._work / f"{function.name}-{hashlib.sha256(wanted + b'|' + handler).hexdigest()[:16]}"
         if not folder.exists():
             making = folder.with_suffix(".making")
@@ -36,7 +36,8 @@ class Builder:
             making.rename(folder)
         return folder
 
-    def _installed(self, requirements):
+    def installed(self, requirements):
+        """A folder with what pip installs for them."""
         folder = self._work / f"installed-{hashlib.sha256(requirements).hexdigest()[:16]}"
         if folder.exists():
             return folder

@@ -29,6 +29,12 @@ RECORD_BYTES_MAX = 8 << 20
 _HEADER = struct.Struct("<4I")
 PAYLOAD_BYTES_MAX = RECORD_BYTES_MAX - _HEADER.size
 
+# The answer in place of one that no record can hold. Of those that one can, the platform says the same.
+TOO_LARGE = (
+    b'{"errorType":"Function.ResponseSizeTooLarge",'
+    b'"errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes)."}'
+)
+
 # `meta` and `payload` are views of memory that the next event overwrites.
 Event = collections.namedtuple("Event", "kind is_restored meta payload")
 

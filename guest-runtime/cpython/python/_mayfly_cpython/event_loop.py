@@ -25,21 +25,19 @@ from _mayfly_cpython.device import (
     INVOKE,
     PAYLOAD_BYTES_MAX,
     RESPONSE,
+    TOO_LARGE,
     EventDevice,
     pack,
 )
 
-# The answer in place of one that no record can hold. Of those that one can, the platform says the same.
-TOO_LARGE = (
-    b'{"errorType":"Function.ResponseSizeTooLarge",'
-    b'"errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes)."}'
-)
+# Names a module that brings its own event loop, in the function's environment; see `runtime_api`.
+_INTERFACE = "MAYFLY_RUNTIME_INTERFACE"
 
 
 def serve(device):
     """Serves events until there are no more, or until something is raised that ends the process."""
     _warm()
-    function = _Function()
+    function = _Function(device)
     while _serve_one(device, function):
         pass
 
@@ -57,16 +55,26 @@ def _serve_one(device, function):
 class _Function:
     """What came of INIT: a handler or an error."""
 
-    def __init__(self):
+    def __init__(self, device):
+        self._device = device
         self._handler = None
         self._error = None
 
     def initialize(self, event):
+        meta = marshalling.decode(event.meta)
+        interface = meta["environment"].get(_INTERFACE)
         try:
-            self._handler = _mayfly.initialize(marshalling.decode(event.meta), event.is_restored)
+            if interface:
+                from _mayfly_cpython import runtime_api
+
+                runtime_api.prepare(interface, meta, event.is_restored)
+            else:
+                self._handler = _mayfly.initialize(meta, event.is_restored)
         except Exception as exception:
             self._error = marshalling.encode(_mayfly.describe(exception, "", False))
             return ERROR, self._error
+        if interface:
+            runtime_api.run(interface, self._device, meta)
         return INIT_OK, b""
 
     def invoke(self, event):
@@ -98,7 +106,7 @@ def _warm():
     """Serves events of no meaning, so that all code on the way to the handler and back is as it will be in the snapshot."""
     events, answers = os.pipe(), os.pipe()
     device = EventDevice(events[0], answers[1])
-    function = _Function()
+    function = _Function(device)
     function._handler = lambda event, context: event
     for _ in range(warming.ROUNDS):
         os.write(events[1], pack(INVOKE, 0, warming.META, b'{"a": [1, "b"]}'))
