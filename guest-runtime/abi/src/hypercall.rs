@@ -17,6 +17,8 @@ pub const LOG: u8 = 3;
 pub const EXIT: u8 = 4;
 /// An exception that nobody handles, or a kernel panic: the last words are in the control page.
 pub const PANIC: u8 = 5;
+/// The address that the last page fault was about, which CPL 3 cannot read: the host puts it into `fault_address` of the control page.
+pub const FAULT_ADDRESS: u8 = 7;
 /// Test programs only: return at once. The host counts it like any other exit.
 pub const NOP: u8 = 6;
 

@@ -120,10 +120,8 @@ pub mod selector {
 /// task state's I/O bitmap says.
 pub const RFLAGS: u64 = 0x202;
 
-/// Vector that the host injects to let the kernel switch threads.
-pub const TICK_VECTOR: u8 = 0x20;
-/// Number of vectors in the IDT: the CPU's own and the tick.
-pub const VECTORS: usize = 33;
+/// Number of vectors in the IDT: the CPU's own. The host injects no interrupt: see [`KernelHeader::tick`].
+pub const VECTORS: usize = 32;
 
 /// First bytes of the kernel, at [`KERNEL_TEXT`]: the addresses that the host needs.
 #[repr(C)]
@@ -141,6 +139,10 @@ pub struct KernelHeader {
     pub resume: u64,
     /// Target of the `syscall` instruction (LSTAR).
     pub syscall_entry: u64,
+    /// Where a program that the host interrupted goes on, with the stack pointer at the top of [`KERNEL_STACK`], flags [`RFLAGS`] and every
+    /// other register as it was; `interrupted` of the mailbox has the three that were replaced. The host does this only to a guest that
+    /// is not in the kernel's text.
+    pub tick: u64,
     /// One address per vector.
     pub vectors: [u64; VECTORS],
 }
@@ -148,7 +150,7 @@ pub struct KernelHeader {
 /// First word of [`KernelHeader`]: "MAYFLYK1".
 pub const KERNEL_MAGIC: u64 = u64::from_le_bytes(*b"MAYFLYK1");
 
-const _: () = assert!(core::mem::size_of::<KernelHeader>() == (6 + VECTORS) * 8);
+const _: () = assert!(core::mem::size_of::<KernelHeader>() == (7 + VECTORS) * 8);
 const _: () = assert!(MAIN_STACK.top() == MEMORY_MIN_BYTES);
 const _: () = assert!(LAST_STACK.top() <= KERNEL_END);
 const _: () = assert!(KERNEL_END == MAIN_STACK.base - MAIN_STACK_GUARD_BYTES);

@@ -62,10 +62,28 @@ pub struct HostWords {
     pub event_bytes: u64,
     /// XCR0 of the guest: the register sets that the kernel saves.
     pub xcr0: u64,
+    /// Goes up with each tick of a run, whether the program was interrupted for it or the kernel shall see to it.
+    pub ticks: u64,
+    /// The program that the last tick interrupted.
+    pub interrupted: Interrupted,
+    /// Answer to [`FAULT_ADDRESS`](crate::hypercall::FAULT_ADDRESS).
+    pub fault_address: u64,
     /// Size of each image, 0 where there is none.
     pub image_bytes: [u64; crate::layout::IMAGES_MAX],
     /// Only at the first entry of a fresh guest: what to start.
     pub start: StartWords,
+}
+
+/// The registers that the host replaced to let the kernel run.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Interrupted {
+    /// Instruction pointer.
+    pub rip: u64,
+    /// Stack pointer.
+    pub rsp: u64,
+    /// RFLAGS.
+    pub rflags: u64,
 }
 
 /// The program that a fresh guest starts: strings, each ended by a zero byte, arguments first, then the environment.
@@ -105,10 +123,12 @@ pub struct GuestWords {
     pub memory_refused: u64,
     /// Largest amount of memory that the program had mapped, kernel and image included.
     pub memory_peak_bytes: u64,
-    /// Number of threads that can run; the host ticks only while it is more than one.
-    pub runnable_threads: u64,
+    /// Not 0: there is something that time changes, another thread or a timer. Else a tick does not interrupt the program.
+    pub wants_ticks: u64,
     /// Number of system calls answered, for the breakdown.
     pub system_calls: u64,
+    /// Bytes of files that were copied because they could not be mapped where they are.
+    pub copied_bytes: u64,
     /// Argument of [`PANIC`](crate::hypercall::PANIC).
     pub last_words: LastWords,
 }
@@ -141,5 +161,5 @@ pub struct LastWords {
 pub const KERNEL_PANIC: u64 = 0x100;
 
 const _: () = assert!(core::mem::size_of::<Control>() <= 4096);
-const _: () = assert!(core::mem::offset_of!(Control, guest) == 2240);
+const _: () = assert!(core::mem::offset_of!(Control, guest) == 2280);
 const _: () = assert!(ANSWER + RECORD_MAX_BYTES as u64 <= BYTES);

@@ -74,6 +74,9 @@ mod tests {
             monotonic_ns,
             event_bytes: 0,
             xcr0: 0,
+            ticks: 0,
+            interrupted: mayfly_abi::mailbox::Interrupted::default(),
+            fault_address: 0,
             image_bytes: [0; 8],
             start: mayfly_abi::mailbox::StartWords {
                 arguments: 0,

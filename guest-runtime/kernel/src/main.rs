@@ -11,16 +11,16 @@ extern crate alloc;
 mod calls;
 mod machine;
 mod program;
+mod schedule;
 
 use core::fmt::Write;
 use core::ptr::addr_of_mut;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use mayfly_abi::layout::{KERNEL_DATA, KERNEL_TEXT};
 use mayfly_abi::mailbox::{KERNEL_PANIC, LastWords};
 use mayfly_kernel::files::Files;
-use mayfly_kernel::frame::{Frame, register};
-use mayfly_kernel::system::{Action, Machine, System};
-use mayfly_kernel::threads::Next;
+use mayfly_kernel::system::System;
 
 use machine::device::{self, Device};
 use machine::entry::{self, ExceptionFrame};
@@ -34,6 +34,12 @@ pub(crate) struct Kernel {
     pub(crate) device: Device,
     /// System calls that were reported as not supported, one bit each.
     pub(crate) reported: [u64; 8],
+    /// The thread whose vector registers and segment bases are in the CPU; `None` once it has ended.
+    pub(crate) loaded: Option<u32>,
+    /// Has the thread that ran last ended?
+    pub(crate) has_ended: bool,
+    /// The host's count of ticks, as far as they were seen to.
+    pub(crate) ticks: u64,
 }
 
 static mut KERNEL: Option<Kernel> = None;
@@ -56,125 +62,50 @@ pub(crate) extern "C" fn started() {
 
 /// A system call of the program; its registers are in the current frame.
 pub(crate) extern "C" fn system_call_entered() {
+    with_kernel(Kernel::serve);
+}
+
+/// The host interrupted the program; its registers are in the current frame.
+pub(crate) extern "C" fn ticked() {
+    with_kernel(Kernel::leave);
+}
+
+/// An exception of the program; its vector registers are in the current frame, the others on the exception stack.
+pub(crate) extern "C" fn program_fault(exception: &ExceptionFrame) {
+    with_kernel(|kernel| kernel.fault(exception));
+}
+
+/// Enters the kernel; afterwards the current frame is that of the thread that goes on.
+fn with_kernel(serve: impl FnOnce(&mut Kernel)) {
     // SAFETY: the kernel is entered only from the program, one at a time, after `started`.
     let Some(kernel) = (unsafe { (*addr_of_mut!(KERNEL)).as_mut() }) else { panic!("no program") };
-    kernel.serve();
+    serve(kernel);
     // SAFETY: as above; the frame's box does not move.
     unsafe { entry::CURRENT = &raw mut *kernel.system.threads.current_mut().frame };
 }
 
-impl Kernel {
-    /// Makes the running thread's call, and lets others run until one returns to the program.
-    fn serve(&mut self) {
-        loop {
-            self.device.system_calls += 1;
-            let (number, arguments) = self.system.threads.current().frame.system_call();
-            let result = match self.call(number, &arguments) {
-                Ok(Action::Value(value)) => value,
-                Err(error) => (-i64::from(error.0)) as u64,
-                Ok(Action::Resume) => return,
-                Ok(Action::End(status)) => self.end(status),
-                Ok(Action::Wait(waiting, until_ns)) => {
-                    // The result of a wait that nothing interrupts; whoever wakes it may set another.
-                    self.system.threads.current_mut().frame.registers[register::RAX] =
-                        if matches!(waiting, mayfly_kernel::threads::Waiting::Io { .. }) { number } else { 0 };
-                    self.system.threads.block(waiting, until_ns);
-                    if self.switch(true) {
-                        continue;
-                    }
-                    return;
-                }
-                Ok(Action::Yield) => {
-                    self.system.threads.current_mut().frame.registers[register::RAX] = 0;
-                    if self.switch(true) {
-                        continue;
-                    }
-                    return;
-                }
-                Ok(Action::EndThread) => {
-                    self.system.threads.exit();
-                    if self.switch(false) {
-                        continue;
-                    }
-                    return;
-                }
-            };
-            let thread = self.system.threads.current_mut();
-            thread.frame.registers[register::RAX] = result;
-            thread.resume = mayfly_kernel::syscall::call::Resume::default();
-            return;
+/// An exception of the kernel itself: these are the last words. Another one meanwhile leaves out what may have caused it.
+pub(crate) extern "C" fn kernel_fault(exception: &ExceptionFrame) -> ! {
+    static IS_FIRST: AtomicBool = AtomicBool::new(true);
+    if IS_FIRST.swap(false, Ordering::Relaxed) {
+        // SAFETY: the guest ends here; whatever was borrowed is not used again.
+        if let Some(kernel) = unsafe { (*addr_of_mut!(KERNEL)).as_ref() } {
+            device::report_memory(&kernel.system);
         }
     }
-
-    /// Finds a thread that can go on, waiting if there is none; `true` if its system call has to be made again.
-    fn switch(&mut self, save: bool) -> bool {
-        let before = save.then(|| self.system.threads.running());
-        loop {
-            let now = self.system.now_ns(&self.hardware);
-            self.system.threads.expire(now);
-            let (index, again) = match self.system.threads.next() {
-                Next::Resume(index) => (index, false),
-                Next::Retry(index) => (index, true),
-                Next::Sleep(_) if self.system.threads.any_waits_for_event() => {
-                    self.device.next(&mut self.system);
-                    self.take_new_generation();
-                    self.system.threads.happened();
-                    continue;
-                }
-                Next::Sleep(until_ns) => {
-                    device::report_memory(&self.system);
-                    let until =
-                        if until_ns == u64::MAX { until_ns } else { self.system.clock.to_host_monotonic_ns(until_ns) };
-                    hypercall::sleep_until(until);
-                    continue;
-                }
-            };
-            if before != Some(index) {
-                self.exchange(before, index);
-            }
-            self.system.threads.run(index);
-            return again;
-        }
-    }
-
-    /// Registers that are not in a frame: to the old thread, from the new one.
-    fn exchange(&mut self, old: Option<usize>, new: usize) {
-        if let Some(old) = old {
-            let (fs_base, gs_base, vectors) =
-                (self.hardware.fs_base(), self.hardware.gs_base(), self.hardware.vectors());
-            let thread = self.system.threads.at_mut(old);
-            (thread.frame.fs_base, thread.frame.gs_base) = (fs_base, gs_base);
-            *thread.vectors = vectors;
-        }
-        let thread = self.system.threads.at_mut(new);
-        let Frame { fs_base, gs_base, .. } = *thread.frame;
-        self.hardware.set_vectors(&thread.vectors);
-        self.hardware.set_gs_base(gs_base);
-        self.hardware.set_fs_base(fs_base);
-    }
-
-    fn end(&mut self, status: u64) -> ! {
-        device::report_memory(&self.system);
-        mailbox::guest().system_calls = self.device.system_calls;
-        hypercall::exit(status)
-    }
+    die(exception)
 }
 
-/// An exception. Nobody handles any yet: these are the last words.
-pub(crate) extern "C" fn exception_entered(frame: &ExceptionFrame) -> ! {
-    // SAFETY: the guest ends here; whatever was borrowed is not used again.
-    if let Some(kernel) = unsafe { (*addr_of_mut!(KERNEL)).as_ref() } {
-        device::report_memory(&kernel.system);
-    }
-    let in_kernel = (KERNEL_TEXT..KERNEL_DATA).contains(&frame.rip);
+/// The guest ends for an exception.
+pub(crate) fn die(exception: &ExceptionFrame) -> ! {
     hypercall::die(LastWords {
-        vector: frame.vector,
-        error_code: frame.error_code,
-        in_kernel: u64::from(in_kernel),
-        rip: frame.rip,
-        rsp: frame.rsp,
-        rflags: frame.rflags,
-        registers: frame.registers,
+        vector: exception.vector,
+        error_code: exception.error_code,
+        in_kernel: u64::from((KERNEL_TEXT..KERNEL_DATA).contains(&exception.rip)),
+        rip: exception.rip,
+        rsp: exception.rsp,
+        rflags: exception.rflags,
+        registers: exception.registers,
         message_bytes: 0,
         message: [0; 128],
     })

@@ -1,5 +1,7 @@
 //! Loading the program that a fresh guest starts, from an image into memory.
 
+use alloc::vec::Vec;
+
 use mayfly_abi::image::Image;
 use mayfly_abi::layout::{IMAGES_MAX, MAIN_STACK, PROGRAM, image_base};
 use mayfly_abi::mailbox::HostWords;
@@ -11,8 +13,10 @@ use mayfly_kernel::files::environment::Process;
 use mayfly_kernel::frame::Frame;
 use mayfly_kernel::memory::AddressSpace;
 use mayfly_kernel::random::Generator;
+use mayfly_kernel::signals::Signals;
 use mayfly_kernel::system::{Machine, System};
 use mayfly_kernel::threads::{PROCESS_ID, Threads};
+use mayfly_kernel::timers::Timers;
 use mayfly_kernel::user::UserMemory;
 
 use crate::Kernel;
@@ -43,7 +47,12 @@ pub(crate) fn load() -> Result<Kernel, Errno> {
     let mut files = Files::new(host.tmp_bytes, process);
     set_images(&mut files, host);
 
-    let mut hardware = Hardware { memory_bytes: host.memory_bytes, image_end: image_ends(host) };
+    let mut hardware = Hardware {
+        memory_bytes: host.memory_bytes,
+        image_end: image_ends(host),
+        vector_sets: host.xcr0,
+        vector_bytes: vector_bytes(host.xcr0),
+    };
     let file = files.file_data(path).ok_or(Errno::NOENT)?;
     let program = Program::parse(file)?;
     let base = place(&mut hardware, &program, file, PROGRAM)?;
@@ -92,11 +101,29 @@ pub(crate) fn load() -> Result<Kernel, Errno> {
         threads: Threads::new(Frame::starting_at(entry, stack_pointer)),
         clock,
         random,
-        signals: mayfly_kernel::syscall::signal::Actions::default(),
+        signals: Signals::default(),
+        timers: Timers::default(),
         name: [0; 16],
         started_ns,
+        idle_ns: 0,
+        turn_ns: started_ns,
+        groups: Vec::new(),
     };
-    Ok(Kernel { system, files, hardware, device: Device::default(), reported: [0; 8] })
+    let loaded = Some(system.threads.current().id);
+    let ticks = host.ticks;
+    let device = Device::default();
+    Ok(Kernel { system, files, hardware, device, reported: [0; 8], loaded, has_ended: false, ticks })
+}
+
+/// Bytes that XSAVE writes for these sets.
+fn vector_bytes(sets: u64) -> usize {
+    /// x87, SSE and the header.
+    const FIRST: usize = 576;
+    let end_of = |set: u32| {
+        let found = core::arch::x86_64::__cpuid_count(0xd, set);
+        (found.eax + found.ebx) as usize
+    };
+    (2..63).filter(|set| sets >> set & 1 == 1).map(end_of).fold(FIRST, usize::max)
 }
 
 /// Shows the files of all images that the host has mapped.

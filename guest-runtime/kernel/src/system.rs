@@ -1,11 +1,16 @@
 //! The state of the program that is not files, and the calls on it.
 
+use alloc::vec::Vec;
+
 use crate::clock::Clock;
 use crate::errno::Errno;
 use crate::memory::{AddressSpace, Span};
 use crate::random::Generator;
-use crate::threads::{Threads, VectorState, Waiting};
+use crate::signals::Signals;
+use crate::threads::{Threads, Waiting};
+use crate::timers::Timers;
 use crate::user::UserMemory;
+use crate::vectors::VectorState;
 
 /// What the kernel needs from the hardware.
 pub trait Machine: UserMemory {
@@ -23,10 +28,12 @@ pub trait Machine: UserMemory {
     fn gs_base(&self) -> u64;
     /// Sets the spare segment base.
     fn set_gs_base(&mut self, base: u64);
-    /// All vector registers as they are now.
-    fn vectors(&self) -> VectorState;
+    /// Saves all vector registers as they are now.
+    fn save_vectors(&self, into: &mut VectorState);
     /// Loads all vector registers.
     fn set_vectors(&mut self, state: &VectorState);
+    /// The vector registers of a program that starts.
+    fn clean_vectors(&self) -> VectorState;
 }
 
 /// Memory, threads, time, randomness, signals.
@@ -41,11 +48,19 @@ pub struct System {
     /// The randomness.
     pub random: Generator,
     /// What the program asked for each signal.
-    pub signals: crate::syscall::signal::Actions,
+    pub signals: Signals,
+    /// Its timers.
+    pub timers: Timers,
     /// Name of the first thread (`prctl(PR_SET_NAME)`).
     pub name: [u8; 16],
     /// Time of start, on the monotonic clock.
     pub started_ns: u64,
+    /// Time since then in which no thread could run.
+    pub idle_ns: u64,
+    /// When the running thread got its turn.
+    pub turn_ns: u64,
+    /// Supplementary groups (`setgroups`): kept, and without effect.
+    pub groups: Vec<u32>,
 }
 
 /// What becomes of the calling thread.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use mayfly_abi::layout::{MAIN_STACK, MAIN_STACK_GUARD_BYTES, PAGE_TABLES, TICK_VECTOR};
+use mayfly_abi::layout::{MAIN_STACK, MAIN_STACK_GUARD_BYTES, PAGE_TABLES};
 use mayfly_abi::mailbox::{KERNEL_PANIC, LastWords};
 
 const DIVIDE: u64 = 0;
@@ -63,7 +63,6 @@ fn place(address: u64) -> &'static str {
 }
 
 fn name(vector: u64) -> &'static str {
-    const TICK: u64 = TICK_VECTOR as u64;
     match vector {
         DIVIDE => "division by zero",
         1 | 3 => "debug trap",
@@ -73,7 +72,6 @@ fn name(vector: u64) -> &'static str {
         PROTECTION => "general protection fault",
         16 | 19 => "floating point exception",
         17 => "misaligned access",
-        TICK => "tick",
         _ => "exception",
     }
 }

@@ -22,15 +22,15 @@ pub(crate) fn load(ram: &Ram) -> Result<KernelHeader, Error> {
 
 /// The addresses that the kernel in the guest's memory tells. Its text cannot be written by a guest.
 pub(crate) fn addresses(ram: &Ram) -> Result<KernelHeader, Error> {
-    let mut words = [0; 6 + VECTORS];
+    let mut words = [0; 7 + VECTORS];
     for (index, word) in words.iter_mut().enumerate() {
         let at = GuestAddress(KERNEL_TEXT + index as u64 * 8);
         *word = ram.memory().read_obj::<u64>(at).map_err(|error| Error::Kernel(error.to_string()))?;
     }
-    let [magic, abi_version, entry, next_out, resume, syscall_entry, ..] = words;
+    let [magic, abi_version, entry, next_out, resume, syscall_entry, tick, ..] = words;
     let mut vectors = [0; VECTORS];
-    vectors.copy_from_slice(&words[6..]);
-    let header = KernelHeader { magic, abi_version, entry, next_out, resume, syscall_entry, vectors };
+    vectors.copy_from_slice(&words[7..]);
+    let header = KernelHeader { magic, abi_version, entry, next_out, resume, syscall_entry, tick, vectors };
     if header.magic != KERNEL_MAGIC || header.abi_version != u64::from(mayfly_abi::VERSION) {
         return Err(Error::Kernel("built for another version of the contract".into()));
     }

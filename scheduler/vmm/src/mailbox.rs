@@ -264,8 +264,9 @@ const ZERO_GUEST_WORDS: GuestWords = GuestWords {
     exit_status: 0,
     memory_refused: 0,
     memory_peak_bytes: 0,
-    runnable_threads: 0,
+    wants_ticks: 0,
     system_calls: 0,
+    copied_bytes: 0,
     last_words: mayfly_abi::mailbox::LastWords {
         vector: 0,
         error_code: 0,
@@ -292,6 +293,9 @@ const ZERO_HOST_WORDS: HostWords = HostWords {
     monotonic_ns: 0,
     event_bytes: 0,
     xcr0: 0,
+    ticks: 0,
+    interrupted: mayfly_abi::mailbox::Interrupted { rip: 0, rsp: 0, rflags: 0 },
+    fault_address: 0,
     image_bytes: [0; mayfly_abi::layout::IMAGES_MAX],
     start: StartWords {
         arguments: 0,

@@ -235,6 +235,67 @@ fn instructions_of_hypervisors_and_enclaves_harm_only_the_guest() {
     }
 }
 
+// Signals and ticks.
+
+#[test]
+fn handlers_that_fault_end_the_guest() {
+    attack("attack-faulting-handler", &words([0])).assert_killed(libc::SIGSEGV, &["null page"]);
+    attack("attack-faulting-handler", &words([libc::SA_NODEFER as u64])).assert_killed(libc::SIGSEGV, &[]);
+}
+
+#[test]
+fn signal_storms_end_the_guest() {
+    attack("attack-storm", &words([libc::SA_NODEFER as u64])).assert_killed(libc::SIGSEGV, &[]);
+    // One after another, for ever: until the deadline.
+    let outcome = attack_within("attack-storm", &words([0]), Duration::from_millis(300));
+    assert_eq!(outcome.stop, Stop::TimedOut);
+}
+
+#[test]
+fn forged_returns_from_handlers_harm_only_the_guest() {
+    for value in [0, 0x41, u64::MAX, 1 << 47, KERNEL_TEXT, MAILBOX, 0x8000_0000_0000_0000, 0x7fff_ffff_ffff] {
+        let outcome = attack_within("attack-sigreturn", &words([value, 0]), Duration::from_millis(500));
+        assert_ne!(outcome.stop, Stop::Next, "{value:#x}: {outcome:?}");
+    }
+    for stack_pointer in [8, KERNEL_TEXT, KERNEL_DATA, MAILBOX, MEMORY_BYTES - 64, 1 << 47, u64::MAX - 500] {
+        let outcome = attack_within("attack-sigreturn", &words([0, stack_pointer]), Duration::from_millis(500));
+        assert_ne!(outcome.stop, Stop::Next, "{stack_pointer:#x}: {outcome:?}");
+    }
+}
+
+#[test]
+fn handlers_on_impossible_stacks_end_the_guest() {
+    for base in [0, 0x1000, KERNEL_TEXT, MAILBOX, 1 << 46, 1 << 63, u64::MAX - (1 << 20)] {
+        attack("attack-signal-stack", &words([base])).assert_killed(libc::SIGSEGV, &[]);
+    }
+}
+
+/// The host interrupts a program whatever is in its registers, and gives all of it back.
+#[test]
+fn ticks_come_whatever_the_registers_hold() {
+    const DIRECTION: u64 = 1 << 10;
+    const NESTED: u64 = 1 << 14;
+    const ALIGNMENT: u64 = 1 << 18;
+    for wild in [0, 1, 0x7000_0001, KERNEL_STACK.top(), MAILBOX, 1 << 47, u64::MAX] {
+        for flags in [0, DIRECTION, DIRECTION | ALIGNMENT | NESTED] {
+            let outcome = attack_within("attack-busy", &words([wild, flags]), Duration::from_secs(20));
+            outcome.assert_ok();
+        }
+    }
+}
+
+#[test]
+fn a_false_tick_harms_only_the_guest() {
+    let outcome = attack_within("attack-tick", b"", Duration::from_millis(500));
+    assert_ne!(outcome.stop, Stop::Next, "{outcome:?}");
+}
+
+#[test]
+fn unmapping_everything_harms_only_the_guest() {
+    let outcome = attack_within("attack-unmap", b"", Duration::from_secs(5));
+    assert!(matches!(outcome.stop, Stop::Killed { .. } | Stop::Next), "{outcome:?}");
+}
+
 #[test]
 fn traps_are_told_by_name() {
     execute(&[0xcc]).assert_killed(libc::SIGTRAP, &["debug trap (vector 3)"]);
@@ -405,7 +466,8 @@ fn next_counts_only_from_the_kernel() {
 
 #[test]
 fn unknown_hypercalls_end_the_guest() {
-    for number in [0, 7, 99, 255] {
+    execute(&[0xb0, hypercall::FAULT_ADDRESS, 0xe6, 0x6d]).payload();
+    for number in [0, 8, 99, 255] {
         execute(&[0xb0, number, 0xe6, 0x6d]).assert_violation(&format!("unknown hypercall {number}"));
     }
 }

@@ -60,6 +60,26 @@ answers_ok! {
     threads_come_and_go: "thread-many"
     thread_locals_are_per_thread: "thread-local"
     waits_end_at_their_timeout: "thread-timeout"
+    threads_that_compute_share_the_processor: "thread-busy"
+    registers_survive_ticks: "thread-busy-registers"
+    locks_of_threads_that_ended_are_handed_over: "thread-robust"
+    sleeping_uses_no_cpu_time: "thread-cpu-time"
+    handlers_run: "signal-handler"
+    masks_hold_signals_back: "signal-mask"
+    real_time_signals_queue: "signal-queue"
+    handlers_see_and_change_registers: "signal-frame"
+    vector_registers_survive_handlers: "signal-vectors"
+    handlers_have_stacks_of_their_own: "signal-stack"
+    faults_can_be_handled: "signal-fault"
+    signals_interrupt_calls: "signal-restart"
+    programs_wait_for_signals: "signal-waits"
+    signals_find_their_thread: "signal-threads"
+    threads_can_be_cancelled: "signal-cancel"
+    waits_for_descriptors_change_the_mask: "signal-poll-mask"
+    broken_pipes_send_a_signal: "signal-pipe"
+    alarms_go_off: "timer-alarm"
+    interval_timers_repeat: "timer-interval"
+    timers_can_be_created: "timer-created"
     bad_pointers_are_efault: "call-pointers"
     wild_lengths_are_survived: "call-lengths"
 }
@@ -75,6 +95,52 @@ fn vector_registers_survive_a_switch_of_threads() {
         "sse"
     };
     assert_eq!(String::from_utf8_lossy(outcome.payload()), widest, "guests have the vector registers of the host");
+}
+
+#[test]
+fn busy_threads_end_at_the_deadline() {
+    let mut guest = Guest::new("thread-busy-deadline");
+    let outcome = guest.invoke_within(b"", Duration::from_millis(300));
+    assert_eq!(outcome.stop, Stop::TimedOut);
+    assert!(outcome.usage.duration_ns >= 300_000_000);
+    guest.assert_dead();
+}
+
+/// A timer is memory: it is saved, bound and reset with the rest, and goes by the clock that goes on meanwhile.
+#[test]
+fn timers_go_on_in_a_clone() {
+    let mut guest = Guest::new("timer-kept");
+    assert_eq!(guest.invoke(b"").word(0), 0);
+    let snapshot = guest.save();
+    std::thread::sleep(Duration::from_millis(250));
+    let mut guest = Guest::bound(&snapshot, None);
+    for _ in 0..2 {
+        // It expired while there was nobody to tell.
+        assert_eq!(guest.invoke(b"").word(0), 1);
+        assert_eq!(guest.invoke(b"").word(0), 1, "once");
+        guest.machine.reset().expect("reset");
+    }
+}
+
+/// No tick that was under way is left in a guest that was reset, whatever it did before.
+#[test]
+fn a_reset_guest_has_no_tick_left() {
+    let mut guest = Guest::new("thread-busy");
+    guest.invoke(b"").assert_ok();
+    let snapshot = guest.save();
+    let mut guest = Guest::bound(&snapshot, None);
+    for _ in 0..5 {
+        guest.invoke(b"").assert_ok();
+        guest.machine.reset().expect("reset");
+        guest.invoke(b"").assert_ok();
+    }
+}
+
+#[test]
+fn a_signal_to_the_process_ends_it_whatever_its_threads_do() {
+    for signal in [libc::SIGTERM, libc::SIGALRM, libc::SIGRTMIN() + 3] {
+        Guest::new("signal-fatal").invoke(&words([signal as u64])).assert_killed(signal, &[]);
+    }
 }
 
 #[test]

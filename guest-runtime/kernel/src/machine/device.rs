@@ -30,7 +30,6 @@ impl Device {
         words.seeded_generation = system.random.generation();
         report_memory(system);
         words.system_calls = self.system_calls;
-        words.runnable_threads = system.threads.runnable() as u64;
         // SAFETY: the entry point saves and restores everything that the compiler relies on.
         unsafe { entry::next_event() };
         self.answer_bytes = 0;
@@ -51,6 +50,7 @@ pub(crate) fn report_memory(system: &System) {
     let words = mailbox::guest();
     words.memory_peak_bytes = system.space.peak_bytes();
     words.memory_refused = u64::from(system.space.refused());
+    words.copied_bytes = system.space.copied_bytes;
 }
 
 /// All of it, for one system call.
@@ -93,7 +93,11 @@ impl Events for Host<'_> {
             return Ok(Some(0));
         }
         while self.device.read_bytes >= mailbox::event().len() {
+            let start = self.monotonic_ns();
             self.device.next(self.system);
+            let idle = self.monotonic_ns().saturating_sub(start);
+            self.system.idle_ns = self.system.idle_ns.saturating_add(idle);
+            self.system.turn_ns = self.system.turn_ns.saturating_add(idle);
         }
         let left = &mailbox::event()[self.device.read_bytes..];
         let bytes = left.len().min(into.len());

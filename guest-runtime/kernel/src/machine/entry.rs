@@ -3,10 +3,39 @@
 
 use core::arch::global_asm;
 
-use mayfly_abi::layout::{EXCEPTION_STACK, KERNEL_MAGIC, KERNEL_STACK, KernelHeader, RFLAGS, VECTORS};
+use mayfly_abi::layout::{
+    EXCEPTION_STACK, KERNEL_DATA, KERNEL_MAGIC, KERNEL_STACK, KERNEL_TEXT, KernelHeader, MAILBOX, RFLAGS, VECTORS,
+};
+use mayfly_abi::mailbox::{Control, HostWords};
+
+/// Where the host tells which program it interrupted.
+const INTERRUPTED: u64 =
+    MAILBOX + (core::mem::offset_of!(Control, host) + core::mem::offset_of!(HostWords, interrupted)) as u64;
+
+// RCX points to a frame: the kernel is compiled with SSE and would clobber these.
+global_asm!(
+    ".macro save_vectors",
+    "movaps [rcx +   0], xmm0",
+    "movaps [rcx +  16], xmm1",
+    "movaps [rcx +  32], xmm2",
+    "movaps [rcx +  48], xmm3",
+    "movaps [rcx +  64], xmm4",
+    "movaps [rcx +  80], xmm5",
+    "movaps [rcx +  96], xmm6",
+    "movaps [rcx + 112], xmm7",
+    "movaps [rcx + 128], xmm8",
+    "movaps [rcx + 144], xmm9",
+    "movaps [rcx + 160], xmm10",
+    "movaps [rcx + 176], xmm11",
+    "movaps [rcx + 192], xmm12",
+    "movaps [rcx + 208], xmm13",
+    "movaps [rcx + 224], xmm14",
+    "movaps [rcx + 240], xmm15",
+    ".endm",
+);
 
 // `syscall` puts the return address into RCX and the flags into R11. On VMX and SVM it enters CPL 0; on PVM it stays at CPL 3.
-// From CPL 0 the stub drops to CPL 3 at once: `sysretq` to its own continuation, with the program's flags, whose IOPL is 3.
+// From CPL 0 the stub drops to CPL 3 at once: `sysretq` to its own continuation, with the program's flags.
 // At CPL 0 it touches one fixed address and nothing else, and no interrupt can arrive (SFMASK clears IF).
 global_asm!(
     ".section .text.syscall_entry, \"ax\"",
@@ -40,22 +69,7 @@ global_asm!(
     "mov [rcx + 384], rax",
     "mov esp, {kernel_stack}",
     "cld",
-    "movaps [rcx +   0], xmm0",
-    "movaps [rcx +  16], xmm1",
-    "movaps [rcx +  32], xmm2",
-    "movaps [rcx +  48], xmm3",
-    "movaps [rcx +  64], xmm4",
-    "movaps [rcx +  80], xmm5",
-    "movaps [rcx +  96], xmm6",
-    "movaps [rcx + 112], xmm7",
-    "movaps [rcx + 128], xmm8",
-    "movaps [rcx + 144], xmm9",
-    "movaps [rcx + 160], xmm10",
-    "movaps [rcx + 176], xmm11",
-    "movaps [rcx + 192], xmm12",
-    "movaps [rcx + 208], xmm13",
-    "movaps [rcx + 224], xmm14",
-    "movaps [rcx + 240], xmm15",
+    "save_vectors",
     "call {system_call}",
     // Falls through. Also where a new thread starts: everything comes from the current frame.
     ".global return_to_program",
@@ -77,6 +91,8 @@ global_asm!(
     "movaps xmm13, [rcx + 208]",
     "movaps xmm14, [rcx + 224]",
     "movaps xmm15, [rcx + 240]",
+    "cmp qword ptr [rcx + 416], 0",
+    "jne 3f",
     "mov rax, [rcx + 256 +   0]",
     "mov rbx, [rcx + 256 +   8]",
     "mov rdx, [rcx + 256 +  24]",
@@ -94,10 +110,76 @@ global_asm!(
     "mov r11, [rcx + 392]",
     "mov rcx, [rcx + 384]",
     "jmp rcx",
+    // The thread did not stop at a `syscall`: all registers, by the one instruction that needs none and leaves the program's stack alone.
+    "3:",
+    "push {user_data}",
+    "push [rcx + 256 +  56]",
+    "push [rcx + 392]",
+    "push {user_code}",
+    "push [rcx + 384]",
+    "mov rax, [rcx + 256 +   0]",
+    "mov rbx, [rcx + 256 +   8]",
+    "mov rdx, [rcx + 256 +  24]",
+    "mov rsi, [rcx + 256 +  32]",
+    "mov rdi, [rcx + 256 +  40]",
+    "mov rbp, [rcx + 256 +  48]",
+    "mov r8,  [rcx + 256 +  64]",
+    "mov r9,  [rcx + 256 +  72]",
+    "mov r10, [rcx + 256 +  80]",
+    "mov r11, [rcx + 256 +  88]",
+    "mov r12, [rcx + 256 +  96]",
+    "mov r13, [rcx + 256 + 104]",
+    "mov r14, [rcx + 256 + 112]",
+    "mov r15, [rcx + 256 + 120]",
+    "mov rcx, [rcx + 256 +  16]",
+    "iretq",
     return_rip = sym RETURN_RIP,
     current = sym CURRENT,
     kernel_stack = const KERNEL_STACK.top(),
     system_call = sym crate::system_call_entered,
+    user_data = const mayfly_abi::layout::selector::USER_DATA,
+    user_code = const mayfly_abi::layout::selector::USER_CODE,
+);
+
+// Where the host lets an interrupted program go on: on the kernel's stack and with the kernel's flags, all else is the program's.
+global_asm!(
+    ".section .text.tick_entry, \"ax\"",
+    ".global tick_entry",
+    "tick_entry:",
+    "push rcx",
+    "mov rcx, [{current}]",
+    "mov [rcx + 256 +   0], rax",
+    "mov [rcx + 256 +   8], rbx",
+    "mov [rcx + 256 +  24], rdx",
+    "mov [rcx + 256 +  32], rsi",
+    "mov [rcx + 256 +  40], rdi",
+    "mov [rcx + 256 +  48], rbp",
+    "mov [rcx + 256 +  64], r8",
+    "mov [rcx + 256 +  72], r9",
+    "mov [rcx + 256 +  80], r10",
+    "mov [rcx + 256 +  88], r11",
+    "mov [rcx + 256 +  96], r12",
+    "mov [rcx + 256 + 104], r13",
+    "mov [rcx + 256 + 112], r14",
+    "mov [rcx + 256 + 120], r15",
+    "pop rax",
+    "mov [rcx + 256 +  16], rax",
+    "movabs rdx, {interrupted}",
+    "mov rax, [rdx]",
+    "mov [rcx + 384], rax",
+    "mov rax, [rdx + 8]",
+    "mov [rcx + 256 +  56], rax",
+    "mov rax, [rdx + 16]",
+    "mov [rcx + 392], rax",
+    "mov qword ptr [rcx + 416], 1",
+    "save_vectors",
+    "mov esp, {kernel_stack}",
+    "call {ticked}",
+    "jmp return_to_program",
+    current = sym CURRENT,
+    interrupted = const INTERRUPTED,
+    kernel_stack = const KERNEL_STACK.top(),
+    ticked = sym crate::ticked,
 );
 
 // First instruction of a fresh guest. The host set a stack already; it is set again so that nothing depends on it.
@@ -174,7 +256,8 @@ global_asm!(
 );
 
 // Exceptions arrive on a stack of their own (IST 1), so the program's red zone and a bad stack pointer do not matter.
-// One stub per vector brings them to the same shape: error code, vector, registers.
+// One stub per vector brings them to the same shape: error code, vector, registers. One of the program is then handled like a system
+// call, on the kernel's stack; one of the kernel ends the guest.
 global_asm!(
     ".section .text.vectors, \"ax\"",
     ".altmacro",
@@ -209,10 +292,20 @@ global_asm!(
     "push rcx",
     "push rbx",
     "push rax",
-    "mov rdi, rsp",
-    "and rsp, -16",
     "cld",
-    "call {exception}",
+    "mov rdi, rsp",
+    "mov rax, [rsp + 136]",
+    "sub rax, {kernel_text}",
+    "cmp rax, {kernel_text_bytes}",
+    "jb 4f",
+    "mov rcx, [{current}]",
+    "save_vectors",
+    "mov esp, {kernel_stack}",
+    "call {program_fault}",
+    "jmp return_to_program",
+    "4:",
+    "and rsp, -16",
+    "call {kernel_fault}",
     "ud2",
     ".macro vector_address number",
     ".quad vector_\\number",
@@ -224,19 +317,25 @@ global_asm!(
     ".quad next_out",
     ".quad resume_guest",
     ".quad syscall_entry",
+    ".quad tick_entry",
     ".set number, 0",
     ".rept {vectors}",
     "vector_address %number",
     ".set number, number + 1",
     ".endr",
     vectors = const VECTORS,
-    exception = sym crate::exception_entered,
+    current = sym CURRENT,
+    kernel_stack = const KERNEL_STACK.top(),
+    kernel_text = const KERNEL_TEXT,
+    kernel_text_bytes = const KERNEL_DATA - KERNEL_TEXT,
+    program_fault = sym crate::program_fault,
+    kernel_fault = sym crate::kernel_fault,
     magic = const KERNEL_MAGIC,
     version = const mayfly_abi::VERSION,
 );
 
-const _: () = assert!(core::mem::size_of::<KernelHeader>() == (6 + VECTORS) * 8);
-const _: () = assert!(EXCEPTION_STACK.top() % 16 == 0);
+const _: () = assert!(core::mem::size_of::<KernelHeader>() == (7 + VECTORS) * 8);
+const _: () = assert!(EXCEPTION_STACK.top().is_multiple_of(16));
 
 /// What an exception stub leaves on its stack.
 #[repr(C)]

@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-use mayfly_abi::hypercall::{EXIT, LOG, PANIC, PORT, SLEEP};
+use mayfly_abi::hypercall::{EXIT, FAULT_ADDRESS, LOG, PANIC, PORT, SLEEP};
 use mayfly_abi::mailbox::LastWords;
 
 use super::mailbox;
@@ -22,6 +22,12 @@ pub(crate) fn sleep_until(host_monotonic_ns: u64) {
 pub(crate) fn flush_log() {
     call(LOG);
     mailbox::guest().log_bytes = 0;
+}
+
+/// The address that the last page fault was about.
+pub(crate) fn fault_address() -> u64 {
+    call(FAULT_ADDRESS);
+    mailbox::host().fault_address
 }
 
 /// The end of the program.

@@ -23,6 +23,10 @@ pub(crate) struct Hardware {
     pub(crate) memory_bytes: u64,
     /// End of the last image's address range.
     pub(crate) image_end: [u64; layout::IMAGES_MAX],
+    /// XCR0.
+    pub(crate) vector_sets: u64,
+    /// Bytes that all vector registers take.
+    pub(crate) vector_bytes: usize,
 }
 
 impl Hardware {
@@ -126,22 +130,25 @@ impl Machine for Hardware {
         unsafe { asm!("wrgsbase {}", in(reg) base, options(nomem, nostack, preserves_flags)) };
     }
 
-    fn vectors(&self) -> VectorState {
-        let mut state = VectorState([0; 4096]);
-        let mask = mailbox::host().xcr0;
+    fn save_vectors(&self, into: &mut VectorState) {
+        let mask = self.vector_sets;
+        into.set_kind(mask, self.vector_bytes);
         // SAFETY: the area is aligned to 64 bytes and large enough for all sets in XCR0 (the host masks larger ones).
         unsafe {
-            asm!("xsave64 [{}]", in(reg) state.0.as_mut_ptr(), in("eax") mask as u32, in("edx") (mask >> 32) as u32, options(nostack));
+            asm!("xsave64 [{}]", in(reg) into.area_mut(), in("eax") mask as u32, in("edx") (mask >> 32) as u32, options(nostack));
         }
-        state
+    }
+
+    fn clean_vectors(&self) -> VectorState {
+        VectorState::clean(self.vector_sets, self.vector_bytes)
     }
 
     fn set_vectors(&mut self, state: &VectorState) {
-        let mask = mailbox::host().xcr0;
-        // SAFETY: the area was written by `xsave64`.
+        let mask = self.vector_sets;
+        // SAFETY: the area was written by `xsave64`, or made such that the CPU accepts it.
         unsafe {
             asm!(
-                "xrstor64 [{}]", in(reg) state.0.as_ptr(), in("eax") mask as u32, in("edx") (mask >> 32) as u32,
+                "xrstor64 [{}]", in(reg) state.area(), in("eax") mask as u32, in("edx") (mask >> 32) as u32,
                 out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _, out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
                 out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _, out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
                 options(nostack)

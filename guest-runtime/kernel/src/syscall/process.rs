@@ -1,5 +1,6 @@
 //! The process: identity, limits, what the system is.
 
+use super::time::process_cpu_ns;
 use crate::errno::Errno;
 use crate::system::{Action, Answer, Machine, System, load, store};
 use crate::threads::PROCESS_ID;
@@ -8,6 +9,8 @@ use crate::threads::PROCESS_ID;
 /// thread's stack is larger than it says.
 const STACK_LIMIT_BYTES: u64 = 2 << 20;
 const FILES_LIMIT: u64 = 1024;
+/// Far fewer than Linux allows; nobody has more.
+const GROUPS_MAX: u64 = 64;
 const UTSNAME_FIELD_BYTES: usize = 65;
 
 /// `getpid`, and all that a process on its own is.
@@ -18,6 +21,11 @@ pub fn getpid(_: &mut System, _: &mut impl Machine, _: &[u64; 6]) -> Answer {
 /// `getppid`, `getuid` and others that are 0.
 pub fn zero(_: &mut System, _: &mut impl Machine, _: &[u64; 6]) -> Answer {
     Ok(Action::Value(0))
+}
+
+/// `getpriority(which, who)`: nice value 0.
+pub fn priority(_: &mut System, _: &mut impl Machine, _: &[u64; 6]) -> Answer {
+    Ok(Action::Value(20))
 }
 
 /// `fork`, `vfork`: there is no second process; the error is that of a process limit.
@@ -62,6 +70,9 @@ pub fn getrandom(system: &mut System, machine: &mut impl Machine, arguments: &[u
 
 /// `prlimit64(pid, resource, new, old)` and `getrlimit(resource, old)`; new limits are accepted and ignored.
 pub fn prlimit64(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
+    if ![0, u64::from(PROCESS_ID)].contains(&arguments[0]) {
+        return Err(Errno::SRCH);
+    }
     limit(system, machine, arguments[1], arguments[3])
 }
 
@@ -112,7 +123,7 @@ pub fn sysinfo(system: &mut System, machine: &mut impl Machine, arguments: &[u64
 /// `getrusage(who, usage)`: time since the start, and the peak of memory.
 pub fn getrusage(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
     let mut bytes = [0; 144];
-    let used_us = system.now_ns(machine).saturating_sub(system.started_ns) / 1_000;
+    let used_us = process_cpu_ns(system, machine) / 1_000;
     for (at, value) in [(0, used_us / 1_000_000), (8, used_us % 1_000_000), (32, system.space.peak_bytes() / 1024)] {
         bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
     }
@@ -125,19 +136,10 @@ pub fn times(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 
     let now = system.now_ns(machine);
     if arguments[0] != 0 {
         let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&(now.saturating_sub(system.started_ns) / 10_000_000).to_le_bytes());
+        bytes[..8].copy_from_slice(&(process_cpu_ns(system, machine) / 10_000_000).to_le_bytes());
         store(machine, arguments[0], &bytes)?;
     }
     Ok(Action::Value(now / 10_000_000))
-}
-
-/// `sched_getaffinity(pid, bytes, mask)`: one CPU.
-pub fn sched_getaffinity(_: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
-    if arguments[1] < 8 {
-        return Err(Errno::INVAL);
-    }
-    store(machine, arguments[2], &1_u64.to_le_bytes())?;
-    Ok(Action::Value(8))
 }
 
 /// `getcpu(cpu, node, _)`.
@@ -176,9 +178,30 @@ pub fn getresuid(_: &mut System, machine: &mut impl Machine, arguments: &[u64; 6
     Ok(Action::Value(0))
 }
 
-/// `getgroups(size, list)`: none.
+/// `getgroups(size, list)`.
 pub fn getgroups(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
-    zero(system, machine, arguments)
+    let [size, list, ..] = *arguments;
+    if size != 0 {
+        if (size as usize) < system.groups.len() {
+            return Err(Errno::INVAL);
+        }
+        for (at, group) in (list..).step_by(4).zip(&system.groups) {
+            store(machine, at, &group.to_le_bytes())?;
+        }
+    }
+    Ok(Action::Value(system.groups.len() as u64))
+}
+
+/// `setgroups(size, list)`.
+pub fn setgroups(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
+    let [size, list, ..] = *arguments;
+    if size > GROUPS_MAX {
+        return Err(Errno::INVAL);
+    }
+    let bytes = machine.read(list, size * 4)?;
+    let group = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_le_bytes);
+    system.groups = bytes.chunks_exact(4).map(group).collect();
+    Ok(Action::Value(0))
 }
 
 /// `capget(header, data)`: no capability.

@@ -12,6 +12,10 @@ const CLONE_PARENT_SETTID: u64 = 0x10_0000;
 const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
 const CLONE_CHILD_SETTID: u64 = 0x100_0000;
 
+/// Bytes of `struct robust_list_head`, and the longest list that is walked, as on Linux.
+const ROBUST_HEAD_BYTES: u64 = 24;
+const ROBUST_MAX: usize = 2048;
+
 const FUTEX_COMMAND: u64 = 0x7f;
 const FUTEX_CLOCK_REALTIME: u64 = 0x100;
 const FUTEX_WAIT: u64 = 0;
@@ -35,7 +39,9 @@ pub fn clone(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 
     frame.fs_base = if flags & CLONE_SETTLS != 0 { tls } else { machine.fs_base() };
     frame.gs_base = machine.gs_base();
     let clear = if flags & CLONE_CHILD_CLEARTID != 0 { child_tid } else { 0 };
-    let id = system.threads.spawn(frame, machine.vectors(), clear)?;
+    let thread = system.threads.spawn(frame, clear)?;
+    machine.save_vectors(&mut thread.vectors);
+    let id = thread.id;
     if flags & CLONE_PARENT_SETTID != 0 {
         store(machine, parent_tid, &id.to_le_bytes())?;
     }
@@ -51,10 +57,81 @@ pub fn exit(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6
     if clear != 0 && store(machine, clear, &0_u32.to_le_bytes()).is_ok() {
         system.threads.wake(clear, 1, ANY_BITS);
     }
+    release_robust_list(system, machine);
     if system.threads.count() == 1 {
         return Ok(Action::End(arguments[0] & 0xff));
     }
     Ok(Action::EndThread)
+}
+
+/// `set_robust_list(head, bytes)`.
+pub fn set_robust_list(system: &mut System, _: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
+    if arguments[1] != ROBUST_HEAD_BYTES {
+        return Err(Errno::INVAL);
+    }
+    system.threads.current_mut().robust_list = arguments[0];
+    Ok(Action::Value(0))
+}
+
+/// `get_robust_list(tid, head, bytes)`: of the calling thread.
+pub fn get_robust_list(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
+    let thread = system.threads.current();
+    if ![0, thread.id].contains(&(arguments[0] as u32)) {
+        return Err(Errno::PERM);
+    }
+    let head = thread.robust_list;
+    store(machine, arguments[1], &head.to_le_bytes())?;
+    store(machine, arguments[2], &ROBUST_HEAD_BYTES.to_le_bytes())?;
+    Ok(Action::Value(0))
+}
+
+/// Marks the locks that the ending thread holds, and wakes who waits for them. The list is the program's: whatever is wrong with it ends
+/// the walk.
+fn release_robust_list(system: &mut System, machine: &mut impl Machine) {
+    let (head, id) = (system.threads.current().robust_list, system.threads.current().id);
+    if head == 0 {
+        return;
+    }
+    let word = |machine: &_, at: u64| load(machine, at).map(u64::from_le_bytes);
+    let (Ok(mut entry), Ok(offset), Ok(pending)) =
+        (word(machine, head), word(machine, head.wrapping_add(8)), word(machine, head.wrapping_add(16)))
+    else {
+        return;
+    };
+    for _ in 0..ROBUST_MAX {
+        if entry & !1 == head {
+            break;
+        }
+        let Ok(next) = word(machine, entry & !1) else { break };
+        if entry != pending {
+            release_robust(system, machine, (entry & !1).wrapping_add(offset), id);
+        }
+        entry = next;
+    }
+    if pending & !1 != 0 {
+        release_robust(system, machine, (pending & !1).wrapping_add(offset), id);
+    }
+}
+
+fn release_robust(system: &mut System, machine: &mut impl Machine, address: u64, id: u32) {
+    const OWNER: u32 = 0x3fff_ffff;
+    const OWNER_DIED: u32 = 0x4000_0000;
+    const WAITERS: u32 = 0x8000_0000;
+    let Ok(value) = load(machine, address).map(u32::from_le_bytes) else { return };
+    if value & OWNER == id && store(machine, address, &(value & WAITERS | OWNER_DIED).to_le_bytes()).is_ok() {
+        system.threads.wake(address, 1, ANY_BITS);
+    }
+}
+
+/// `membarrier(command, …)`: with one vCPU, every command is done before it is asked for.
+pub fn membarrier(_: &mut System, _: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
+    /// Global, private, and the registrations for them.
+    const COMMANDS: u64 = 0x1f;
+    match arguments[0] {
+        0 => Ok(Action::Value(COMMANDS)),
+        command if command.is_power_of_two() && command & COMMANDS != 0 => Ok(Action::Value(0)),
+        _ => Err(Errno::INVAL),
+    }
 }
 
 /// `futex(address, operation, value, timeout or value2, address2, value3)`: wait and wake in their forms, requeue. No priority

@@ -13,11 +13,14 @@ mod memory;
 mod pipes;
 mod randomness;
 mod registers;
+mod signal_waits;
+mod signals;
 mod sockets;
 mod system;
 mod system_calls;
 mod threads;
 mod time;
+mod timers;
 
 use device::Device;
 
@@ -40,9 +43,12 @@ const FAMILIES: &[&[(&str, Probe)]] = &[
     randomness::PROBES,
     registers::PROBES,
     sockets::PROBES,
+    signal_waits::PROBES,
+    signals::PROBES,
     system_calls::PROBES,
     threads::PROBES,
     time::PROBES,
+    timers::PROBES,
 ];
 
 fn main() {

@@ -1,4 +1,4 @@
-//! The deadline of a run: a timer whose signal takes the vCPU thread out of KVM_RUN.
+//! The timer of a run: its signal takes the vCPU thread out of KVM_RUN, for a tick or at the deadline.
 
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -46,20 +46,26 @@ impl Deadline {
         Ok(Deadline { timer, flag })
     }
 
-    /// Kicks the vCPU out after `timeout`; a timer that was set before is replaced.
+    /// Kicks the vCPU out after `timeout`, once; a timer that was set before is replaced.
     pub(super) fn arm(&mut self, timeout: Duration) -> Result<(), Error> {
         // A thread may own several machines, and runs one.
         IMMEDIATE_EXIT.set(self.flag);
-        let timeout = timeout.max(Duration::from_nanos(1));
+        self.forget_kick();
+        self.set(timeout.max(Duration::from_nanos(1)))
+    }
+
+    /// No kick any more: a process that waits for its next command shall not be disturbed.
+    pub(super) fn disarm(&mut self) -> Result<(), Error> {
+        self.set(Duration::ZERO)
+    }
+
+    fn set(&mut self, timeout: Duration) -> Result<(), Error> {
         let value =
             libc::timespec { tv_sec: timeout.as_secs() as libc::time_t, tv_nsec: timeout.subsec_nanos().into() };
         let setting = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-        #[expect(unsafe_code, reason = "a per-thread timer has no safe wrapper; the flag is in KVM's shared page")]
-        // SAFETY: the timer is ours; the flag lives in the page that `VcpuFd` maps, which outlives this value in `Machine`.
-        let set = unsafe {
-            self.flag.write_volatile(0);
-            libc::timer_settime(self.timer, 0, &raw const setting, ptr::null_mut())
-        };
+        #[expect(unsafe_code, reason = "a per-thread timer has no safe wrapper")]
+        // SAFETY: the timer is ours, and the setting is a local that the call only reads.
+        let set = unsafe { libc::timer_settime(self.timer, 0, &raw const setting, ptr::null_mut()) };
         if set != 0 {
             return Err(Error::host("setting a timer")(std::io::Error::last_os_error()));
         }
@@ -70,7 +76,7 @@ impl Deadline {
     /// clock afterwards, not before.
     pub(super) fn forget_kick(&mut self) {
         #[expect(unsafe_code, reason = "the flag is in KVM's shared page")]
-        // SAFETY: as in `arm`.
+        // SAFETY: the flag lives in the page that `VcpuFd` maps, which outlives this value in `Machine`.
         unsafe {
             self.flag.write_volatile(0);
         }

@@ -14,6 +14,7 @@ mod bind;
 mod deadline;
 mod reset;
 mod run;
+mod tick;
 mod working_set;
 
 use std::fs::File;

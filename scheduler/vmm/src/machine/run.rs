@@ -10,6 +10,7 @@ use mayfly_abi::mailbox::{GuestWords, HostWords, LOG_BYTES};
 use mayfly_abi::record::RESTORED;
 use rustix::time::{ClockId, Timespec};
 
+use super::tick;
 use super::{Machine, Phase};
 use crate::diagnosis;
 use crate::error::Error;
@@ -52,10 +53,21 @@ pub enum Stop {
     Violation(String),
 }
 
+/// How an entry into the guest ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Left {
+    /// And so did the run.
+    Ended(Stop),
+    /// The guest asked for something, and goes on.
+    ToGoOn,
+    /// By the timer; the guest goes on.
+    Interrupted,
+}
+
 /// What a run cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Times the vCPU left the guest for this process.
+    /// Times that the guest left for this process by itself. Ticks do not count.
     pub exits: u64,
     /// Time from entry to stop.
     pub duration_ns: u64,
@@ -80,20 +92,21 @@ impl Machine {
         let start = Instant::now();
         let calls_before = self.mailbox.guest_words().system_calls;
         self.prepare_entry(event_bytes);
-        self.deadline.arm(timeout)?;
+        self.deadline.arm(tick::FIRST.min(timeout))?;
         let mut exits = 0;
         let stop = loop {
-            exits += 1;
-            if exits > EXITS_MAX {
-                break Stop::Violation(format!("more than {EXITS_MAX} exits in one run"));
-            }
             if start.elapsed() >= timeout {
                 break Stop::TimedOut;
             }
-            if let Some(stop) = self.enter(start + timeout, log)? {
-                break stop;
+            let left = self.enter(start + timeout, log)?;
+            exits += u64::from(left != Left::Interrupted);
+            match left {
+                Left::Ended(stop) => break stop,
+                _ if exits > EXITS_MAX => break Stop::Violation(format!("more than {EXITS_MAX} exits in one run")),
+                Left::ToGoOn | Left::Interrupted => {}
             }
         };
+        self.deadline.disarm()?;
         if stop == Stop::Next {
             self.phase = Phase::Waiting;
         }
@@ -126,38 +139,47 @@ impl Machine {
         self.mailbox.set_guest_word(offset_of!(GuestWords, answer_bytes), 0);
     }
 
-    /// One entry into the guest; `None` if it shall go on.
-    fn enter(&mut self, deadline: Instant, log: &mut Vec<u8>) -> Result<Option<Stop>, Error> {
+    /// One entry into the guest.
+    fn enter(&mut self, deadline: Instant, log: &mut Vec<u8>) -> Result<Left, Error> {
         let call = match self.vcpu.run() {
             Ok(VcpuExit::IoOut(hypercall::PORT, [call])) => *call,
             Ok(VcpuExit::Shutdown) => {
-                return Ok(Some(Stop::Violation("triple fault".into())));
+                return Ok(Left::Ended(Stop::Violation("triple fault".into())));
             }
             Ok(exit) => {
                 let what = format!("unexpected exit {exit:?}");
-                return Ok(Some(Stop::Violation(what)));
+                return Ok(Left::Ended(Stop::Violation(what)));
             }
             Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => {
-                // The deadline's signal, or one that means nothing; the caller looks at the clock.
+                // The timer's signal, or one that means nothing. Forgotten before the clock is looked at, not after.
                 self.deadline.forget_kick();
-                return Ok((Instant::now() >= deadline).then_some(Stop::TimedOut));
+                if Instant::now() >= deadline {
+                    return Ok(Left::Ended(Stop::TimedOut));
+                }
+                self.tick(deadline)?;
+                return Ok(Left::Interrupted);
             }
             Err(source) => return Err(Error::Kvm { doing: "running the guest", source }),
         };
         match call {
-            hypercall::NEXT => Ok(Some(self.next_or_violation()?)),
-            hypercall::NOP => Ok(None),
+            hypercall::NEXT => Ok(Left::Ended(self.next_or_violation()?)),
+            hypercall::NOP => Ok(Left::ToGoOn),
             hypercall::LOG => {
                 self.drain_log(log);
-                Ok(None)
+                Ok(Left::ToGoOn)
             }
             hypercall::SLEEP => {
                 self.sleep(deadline);
-                Ok(None)
+                Ok(Left::ToGoOn)
             }
-            hypercall::EXIT => Ok(Some(self.exited())),
-            hypercall::PANIC => Ok(Some(self.last_words()?)),
-            other => Ok(Some(Stop::Violation(format!("unknown hypercall {other}")))),
+            hypercall::FAULT_ADDRESS => {
+                let address = self.fault_address()?;
+                self.mailbox.set_host_word(offset_of!(HostWords, fault_address), address);
+                Ok(Left::ToGoOn)
+            }
+            hypercall::EXIT => Ok(Left::Ended(self.exited())),
+            hypercall::PANIC => Ok(Left::Ended(self.last_words()?)),
+            other => Ok(Left::Ended(Stop::Violation(format!("unknown hypercall {other}")))),
         }
     }
 
@@ -201,13 +223,17 @@ impl Machine {
 
     fn last_words(&self) -> Result<Stop, Error> {
         let words = self.mailbox.guest_words();
-        // Only the host can read CR2: at CPL 3 `mov rax, cr2` is not allowed.
-        let fault_address = self.vcpu.get_sregs().map_err(Error::kvm("reading the system registers"))?.cr2;
+        let fault_address = self.fault_address()?;
         if words.memory_refused != 0 {
             return Ok(Stop::OutOfMemory);
         }
         let signal = diagnosis::signal(words.last_words.vector);
         Ok(Stop::Killed { signal, diagnosis: diagnosis::describe(&words.last_words, fault_address) })
+    }
+
+    /// Only the host can read CR2: at CPL 3 `mov rax, cr2` is not allowed.
+    fn fault_address(&self) -> Result<u64, Error> {
+        Ok(self.vcpu.get_sregs().map_err(Error::kvm("reading the system registers"))?.cr2)
     }
 
     fn drain_log(&self, log: &mut Vec<u8>) {

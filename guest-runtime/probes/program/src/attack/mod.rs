@@ -3,6 +3,7 @@
 mod mailbox;
 mod pointers;
 mod processor;
+mod signals;
 
 use crate::Probe;
 
@@ -19,6 +20,13 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("attack-flags", Probe::Each(processor::flags)),
     ("attack-trap-syscall", Probe::Each(processor::trap_in_a_system_call)),
     ("attack-return", Probe::Each(processor::return_to)),
+    ("attack-faulting-handler", Probe::Each(signals::faulting_handler)),
+    ("attack-storm", Probe::Each(signals::storm)),
+    ("attack-sigreturn", Probe::Each(signals::forged_return)),
+    ("attack-signal-stack", Probe::Each(signals::wild_stack)),
+    ("attack-busy", Probe::Each(signals::busy_with_wild_registers)),
+    ("attack-tick", Probe::Each(signals::false_tick)),
+    ("attack-unmap", Probe::Each(signals::unmap_everything)),
     ("attack-next", Probe::Each(mailbox::forged_next)),
     ("attack-next-flags", Probe::Each(mailbox::next_with_flags)),
     ("attack-next-segment", Probe::Each(mailbox::next_from_segment)),

@@ -1,7 +1,7 @@
 //! Threads of the program. One runs, the others are frames in memory; who is next is decided here.
 //!
 //! ```text
-//!            block(futex, sleep)              wake, time
+//!            block(futex, sleep, signals)     wake, time, signal
 //!  running ───────────────────► waiting ───────────────────► ready ──► running
 //!     │  block(io)                             something happened
 //!     ├──────────────────────► retrying ──────────────────► running, its call is made again
@@ -9,14 +9,20 @@
 //! ```
 //!
 //! The kernel has one stack and keeps no state of a call across a switch: a call that must wait for a pipe is simply made
-//! again. A thread runs until it waits; the tick that takes the CPU from a busy one comes with the CPython runtime.
+//! again. A thread runs until it waits, or until a tick of the host's lets another have its turn.
+
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::errno::Errno;
 use crate::frame::{Frame, register};
+use crate::signals::{Set, Stack};
 use crate::syscall::call::Resume;
+use crate::syscall::number;
+pub use crate::vectors::VectorState;
 
 /// Largest number of threads.
 pub const THREADS_MAX: usize = 1024;
@@ -24,11 +30,6 @@ pub const THREADS_MAX: usize = 1024;
 pub const PROCESS_ID: u32 = 1;
 /// `FUTEX_BITSET_MATCH_ANY`.
 pub const ANY_BITS: u32 = u32::MAX;
-
-/// All vector registers of a thread that is not running.
-#[repr(C, align(64))]
-#[derive(Debug, Clone)]
-pub struct VectorState(pub [u8; 4096]);
 
 /// What a thread waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,13 @@ pub enum Waiting {
     },
     /// Only for time to pass.
     Time,
+    /// For a signal that has a handler.
+    Signal,
+    /// For a signal of this set to take; then the call is made again.
+    Signals {
+        /// The set.
+        wanted: Set,
+    },
     /// For something to happen after event number `since`; then the call is made again.
     Io {
         /// [`Threads::happened`] when the call found nothing to do.
@@ -70,9 +78,48 @@ pub struct Thread {
     pub resume: Resume,
     /// Whether its call would go on with the next event.
     pub waits_for_event: bool,
+    /// The call under way, or the last one.
+    pub call: u64,
     /// Signals that are blocked.
-    pub signal_mask: u64,
+    pub signal_mask: Set,
+    /// Signals that were blocked before a call that waits with others (`sigsuspend`, `ppoll`, …).
+    pub saved_mask: Option<Set>,
+    /// Stack for handlers.
+    pub signal_stack: Stack,
+    /// The call that a signal interrupted, until the signal is delivered.
+    pub interrupted: Option<Interrupted>,
+    /// CPU time that it has used in its turns before this one.
+    pub used_ns: u64,
+    /// List of robust futexes (`set_robust_list`); 0: none.
+    pub robust_list: u64,
 }
+
+/// A call that failed with `EINTR`, unless it is made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interrupted {
+    /// Its number.
+    pub call: u64,
+    /// When its wait would have ended.
+    pub until_ns: Option<u64>,
+    /// Is it made again after a handler with `SA_RESTART`?
+    pub can_restart: bool,
+}
+
+/// Calls that fail with `EINTR` whatever the handler was set to (signal(7)). Any other with a timeout does, too.
+const NEVER_RESTARTED: [u64; 12] = [
+    number::POLL,
+    number::PPOLL,
+    number::SELECT,
+    number::PSELECT6,
+    number::EPOLL_WAIT,
+    number::EPOLL_PWAIT,
+    number::EPOLL_PWAIT2,
+    number::NANOSLEEP,
+    number::CLOCK_NANOSLEEP,
+    number::PAUSE,
+    number::RT_SIGSUSPEND,
+    number::RT_SIGTIMEDWAIT,
+];
 
 /// Who can go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,15 +161,9 @@ impl Threads {
         &mut self.all[self.running]
     }
 
-    /// The thread at `index`.
-    pub fn at_mut(&mut self, index: usize) -> &mut Thread {
-        &mut self.all[index]
-    }
-
-    /// Index of the running thread.
-    #[must_use]
-    pub fn running(&self) -> usize {
-        self.running
+    /// The thread with that number.
+    pub fn find_mut(&mut self, id: u32) -> Option<&mut Thread> {
+        self.all.iter_mut().find(|thread| thread.id == id)
     }
 
     /// Lets the thread at `index` be the running one.
@@ -162,18 +203,18 @@ impl Threads {
     ///
     /// # Errors
     /// [`Errno::AGAIN`] if there are too many.
-    pub fn spawn(&mut self, frame: Frame, vectors: VectorState, clear_on_exit: u64) -> Result<u32, Errno> {
+    pub fn spawn(&mut self, frame: Frame, clear_on_exit: u64) -> Result<&mut Thread, Errno> {
         if self.all.len() >= THREADS_MAX {
             return Err(Errno::AGAIN);
         }
         let id = self.next_id;
         self.next_id += 1;
         let mut thread = Thread::new(id, frame);
-        *thread.vectors = vectors;
         thread.clear_on_exit = clear_on_exit;
         thread.signal_mask = self.current().signal_mask;
+        let at = self.all.len();
         self.all.push(thread);
-        Ok(id)
+        Ok(&mut self.all[at])
     }
 
     /// Removes the running thread. Some other thread must be run next; `false` if there is none.
@@ -236,6 +277,41 @@ impl Threads {
         moved
     }
 
+    /// The thread that takes a signal of the process: the first one if it does not block it, else any that does not.
+    #[must_use]
+    pub fn taker(&self, set: Set) -> Option<u32> {
+        let takes = |thread: &&Thread| match thread.waiting {
+            Waiting::Signals { wanted } if wanted & set != 0 => true,
+            _ => thread.signal_mask & set == 0,
+        };
+        self.all.iter().filter(takes).map(|thread| thread.id).min()
+    }
+
+    /// Does the thread block it?
+    #[must_use]
+    pub fn blocks(&self, id: u32, set: Set) -> bool {
+        self.all.iter().any(|thread| thread.id == id && thread.signal_mask & set != 0)
+    }
+
+    /// What a thread waits for.
+    #[must_use]
+    pub fn waiting_of(&self, id: u32) -> Option<Waiting> {
+        self.all.iter().find(|thread| thread.id == id).map(|thread| thread.waiting)
+    }
+
+    /// Ends the wait of a thread for which a signal of this set came, unless it blocks it.
+    pub fn interrupt(&mut self, id: u32, set: Set) {
+        if let Some(thread) = self.find_mut(id) {
+            thread.interrupt(set);
+        }
+    }
+
+    /// Lets the running thread's call fail as if a signal had come while it waited.
+    pub fn interrupt_current(&mut self, waiting: Waiting, until_ns: Option<u64>) {
+        self.block(waiting, until_ns);
+        self.current_mut().fail();
+    }
+
     /// Ends the waits whose time has come.
     pub fn expire(&mut self, now_ns: u64) {
         for thread in &mut self.all {
@@ -246,8 +322,8 @@ impl Threads {
                 Waiting::Futex { .. } => thread.ready((-i64::from(Errno::TIMEDOUT.0)) as u64),
                 Waiting::Time => thread.ready(0),
                 // The call is made again and finds its deadline passed.
-                Waiting::Io { .. } => thread.waiting = Waiting::Io { since: u64::MAX },
-                Waiting::Nothing => {}
+                Waiting::Io { .. } | Waiting::Signals { .. } => thread.waiting = Waiting::Io { since: u64::MAX },
+                Waiting::Nothing | Waiting::Signal => {}
             }
         }
     }
@@ -275,83 +351,47 @@ impl Thread {
         Thread {
             id,
             frame: Box::new(frame),
-            vectors: Box::new(VectorState([0; 4096])),
+            vectors: Box::default(),
             clear_on_exit: 0,
             waiting: Waiting::Nothing,
             until_ns: None,
             resume: Resume::default(),
             waits_for_event: false,
+            call: 0,
             signal_mask: 0,
+            saved_mask: None,
+            signal_stack: Stack::default(),
+            interrupted: None,
+            used_ns: 0,
+            robust_list: 0,
         }
+    }
+
+    fn interrupt(&mut self, set: Set) {
+        match self.waiting {
+            Waiting::Nothing => {}
+            Waiting::Signals { wanted } if wanted & set != 0 => self.waiting = Waiting::Io { since: u64::MAX },
+            _ if self.signal_mask & set == set => {}
+            _ => self.fail(),
+        }
+    }
+
+    /// The wait fails with `EINTR`.
+    fn fail(&mut self) {
+        if self.resume.done_bytes > 0 {
+            return self.ready(self.resume.done_bytes);
+        }
+        let until_ns = self.until_ns;
+        let can_restart = until_ns.is_none() && !NEVER_RESTARTED.contains(&self.call);
+        self.interrupted = Some(Interrupted { call: self.call, until_ns, can_restart });
+        self.ready((-i64::from(Errno::INTR.0)) as u64);
     }
 
     fn ready(&mut self, result: u64) {
         self.waiting = Waiting::Nothing;
         self.until_ns = None;
+        self.resume = Resume::default();
+        self.waits_for_event = false;
         self.frame.registers[register::RAX] = result;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn threads(count: u32) -> Threads {
-        let mut threads = Threads::new(Frame::starting_at(0, 0));
-        for _ in 1..count {
-            threads.spawn(Frame::starting_at(0, 0), VectorState([0; 4096]), 0).unwrap();
-        }
-        threads
-    }
-
-    #[test]
-    fn turns_go_round() {
-        let mut threads = threads(3);
-        let order: Vec<_> = (0..4)
-            .map(|_| {
-                let Next::Resume(index) = threads.next() else { panic!("all can run") };
-                threads.run(index);
-                index
-            })
-            .collect();
-        assert_eq!(order, [1, 2, 0, 1]);
-    }
-
-    #[test]
-    fn a_futex_wakes_only_its_waiters() {
-        let mut threads = threads(2);
-        threads.block(Waiting::Futex { address: 8, bits: 1 }, None);
-        assert_eq!(threads.wake(16, 1, ANY_BITS), 0);
-        assert_eq!(threads.wake(8, 1, 2), 0);
-        assert_eq!(threads.wake(8, 1, 3), 1);
-        assert_eq!(threads.runnable(), 2);
-    }
-
-    #[test]
-    fn a_wait_ends_in_a_timeout() {
-        let mut threads = threads(1);
-        threads.block(Waiting::Futex { address: 8, bits: 1 }, Some(100));
-        assert_eq!(threads.next(), Next::Sleep(100));
-        threads.expire(99);
-        assert_eq!(threads.next(), Next::Sleep(100));
-        threads.expire(100);
-        assert_eq!(threads.next(), Next::Resume(0));
-        assert_eq!(threads.current().frame.registers[register::RAX] as i64, -110);
-    }
-
-    #[test]
-    fn a_blocked_call_is_made_again_when_something_happened() {
-        let mut threads = threads(1);
-        let waiting = threads.io();
-        threads.block(waiting, None);
-        assert_eq!(threads.next(), Next::Sleep(u64::MAX));
-        threads.happened();
-        assert_eq!(threads.next(), Next::Retry(0));
-    }
-
-    #[test]
-    fn too_many_threads_are_refused() {
-        let mut threads = threads(THREADS_MAX as u32);
-        assert_eq!(threads.spawn(Frame::starting_at(0, 0), VectorState([0; 4096]), 0), Err(Errno::AGAIN));
     }
 }
