@@ -54,6 +54,9 @@ pub struct Settings {
     pub idle_instance_ttl: Duration,
     /// Idle instances are given up while the host has less than this available.
     pub memory_reserve_bytes: u64,
+    /// The interpreter of this host that functions run on, or a shim of it; `None`: there is none. Those that are called
+    /// `python3.N` are found too.
+    pub python: Option<PathBuf>,
     /// The program that is started as the zygote of the shells: the `mayfly` binary.
     pub program: PathBuf,
 }
@@ -73,6 +76,7 @@ impl Default for Settings {
             queue_wait_max: Duration::from_secs(10),
             idle_instance_ttl: Duration::from_secs(300),
             memory_reserve_bytes: 512 << 20,
+            python: Some(PathBuf::from("python3")),
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("mayfly")),
         }
     }

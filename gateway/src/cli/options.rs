@@ -13,6 +13,8 @@ use crate::server::Limits;
 
 /// Address unless told otherwise.
 pub(super) const LISTEN: &str = "127.0.0.1:9000";
+/// In place of an interpreter: there is none.
+const NO_PYTHON: &str = "none";
 /// Directory unless told otherwise.
 pub(super) const DATA_DIR: &str = "mayfly-data";
 
@@ -59,6 +61,9 @@ pub struct Options {
     /// MiB of the host's memory that idle machines must leave [default: 512]
     #[arg(long, env = "MAYFLY_MEMORY_RESERVE_MB", value_name = "MIB")]
     pub memory_reserve_mb: Option<u64>,
+    /// Interpreter of this host for functions with runtime python3.N, or none [default: python3]
+    #[arg(long, env = "MAYFLY_PYTHON", value_name = "PATH")]
+    pub python: Option<PathBuf>,
     /// Most open connections [default: 4096]
     #[arg(long, env = "MAYFLY_CONNECTIONS", value_name = "N")]
     pub connections: Option<usize>,
@@ -130,6 +135,7 @@ impl Options {
             queue_wait_ms: self.queue_wait_ms.or(below.queue_wait_ms),
             idle_instance_s: self.idle_instance_s.or(below.idle_instance_s),
             memory_reserve_mb: self.memory_reserve_mb.or(below.memory_reserve_mb),
+            python: self.python.or(below.python),
             connections: self.connections.or(below.connections),
             shutdown_s: self.shutdown_s.or(below.shutdown_s),
         }
@@ -185,6 +191,7 @@ impl Options {
             queue_wait_max: self.queue_wait_ms.map_or(default.queue_wait_max, Duration::from_millis),
             idle_instance_ttl: self.idle_instance_s.map_or(default.idle_instance_ttl, Duration::from_secs),
             memory_reserve_bytes: self.memory_reserve_mb.map_or(default.memory_reserve_bytes, |mb| mb << 20),
+            python: self.python.clone().or(default.python).filter(|path| path.as_os_str() != NO_PYTHON),
             ..default
         })
     }

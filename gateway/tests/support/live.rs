@@ -49,6 +49,8 @@ impl Live {
             // The test is not the program that knows how to be the zygote.
             program: PathBuf::from(env!("CARGO_BIN_EXE_mayfly")),
             shells: 2,
+            // Most tests are not about it, and each would pack one.
+            python: None,
             ..Settings::default()
         };
         change(&mut settings);

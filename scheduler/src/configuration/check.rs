@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::{Configuration, ConfigurationChange};
-use crate::{limits, refusal::Refusal, runtime};
+use crate::{limits, refusal::Refusal};
 
 /// Names that the platform sets itself.
 const RESERVED_VARIABLES: &[&str] = &[
@@ -34,7 +34,6 @@ impl Configuration {
     /// The first thing that cannot be.
     pub fn check(&self) -> Result<(), Refusal> {
         check_name(&self.name)?;
-        runtime::check(&self.runtime)?;
         check_length("handler", &self.handler, limits::HANDLER_CHARS)?;
         if self.handler.is_empty() {
             return Err(Refusal::InvalidParameter("Handler is required for functions of package type Zip".into()));
@@ -237,7 +236,6 @@ mod tests {
         let wrong: &[(&str, Edit)] = &[
             ("functionName", |c| c.name = "a b".into()),
             ("functionName", |c| c.name = "x".repeat(65)),
-            ("runtime", |c| c.runtime = "nodejs22.x".into()),
             ("handler", |c| c.handler = "a b".into()),
             ("Handler is required", |c| c.handler = String::new()),
             ("timeout", |c| c.timeout_s = 0),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct Configuration {
     /// Bare name.
     pub name: String,
-    /// As asked for: `rustpython` or `python3.N`.
+    /// As asked for: `rustpython`, `python3.N`, or whatever else was packed. Which there are, the platform knows.
     pub runtime: String,
     /// `module.function`.
     pub handler: String,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs::OpenOptions, io, path::Path, sync::Arc};
 
-use super::{Base, DeployError, Deployer, blocking};
+use super::{DeployError, Deployer, base::Plan, blocking};
 use crate::{
     catalog::{Directory, image_name, package_name, snapshot_name, working_set_name},
     files::{Unfinished, collect_orphans, write_durably},
@@ -65,13 +65,14 @@ pub(crate) struct KnownFiles {
 }
 
 impl KnownFiles {
-    pub(super) fn of_base(base: &Base) -> KnownFiles {
-        KnownFiles { names: HashSet::from([image_name(&base.image_sha256_hex), snapshot_name(&base.key)]) }
+    pub(super) fn of_runtimes<'a>(own_images: [String; 2], plans: impl Iterator<Item = &'a Plan>) -> KnownFiles {
+        KnownFiles { names: own_images.into_iter().chain(plans.flat_map(Plan::file_names)).collect() }
     }
 
-    pub(super) fn add(&mut self, code_sha256_hex: &str, snapshot_key: &str) {
+    /// The files of a revision. Without a key, its runtime is not there and its snapshot of no more use.
+    pub(super) fn add(&mut self, code_sha256_hex: &str, snapshot_key: Option<&str>) {
         self.names.extend([package_name(code_sha256_hex), image_name(code_sha256_hex)]);
-        self.names.extend([snapshot_name(snapshot_key), working_set_name(snapshot_key)]);
+        self.names.extend(snapshot_key.into_iter().flat_map(|key| [snapshot_name(key), working_set_name(key)]));
     }
 
     /// Removes all others. Blocks.

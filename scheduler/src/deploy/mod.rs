@@ -3,7 +3,7 @@
 //! ```text
 //!  package ──checked──► image ──┐
 //!                               ├─ bound to a shell ── INIT ──┬─ INIT_OK ──► function snapshot ──► Ready
-//!  runtime snapshot ────────────┘                             └─ ERROR, or it ended ──► InitFailed
+//!  base of its runtime ─────────┘                             └─ ERROR, or it ended ──► InitFailed
 //! ```
 //!
 //! Every file is named by what it was made from, so whatever is there already is used, and a deploy that a crash interrupted
@@ -13,9 +13,15 @@ mod bake;
 mod base;
 mod files;
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-pub(crate) use base::Base;
+use base::{Base, Plan};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -26,6 +32,7 @@ use crate::{
     invoke::{InitFailure, InitMeta},
     limits,
     machine::{Binding, Host, WorkingSet},
+    runtime::{Executor, Offer, RUSTPYTHON_NAME},
     settings::Settings,
 };
 
@@ -38,7 +45,10 @@ pub(crate) struct Deployer {
     clock: Clock,
     /// The RustPython program.
     program: &'static [u8],
-    base: OnceCell<Base>,
+    pub(crate) offer: Arc<Offer>,
+    /// By key. Of each runtime the last: functions that are bound to an earlier one hold what they need of it.
+    bases: Mutex<HashMap<String, (String, Arc<OnceCell<Arc<Base>>>)>>,
+    is_ready: AtomicBool,
     places: Semaphore,
 }
 
@@ -63,36 +73,66 @@ impl Deployer {
         settings: Settings,
         clock: Clock,
         program: &'static [u8],
+        offer: Arc<Offer>,
     ) -> Deployer {
         let places = Semaphore::new(limits::DEPLOYS_AT_A_TIME);
-        Deployer { host, dispatcher, directory, settings, clock, program, base: OnceCell::new(), places }
+        let (bases, is_ready) = (Mutex::default(), AtomicBool::new(false));
+        Deployer { host, dispatcher, directory, settings, clock, program, offer, bases, is_ready, places }
     }
 
-    /// The runtime, made at the first start and loaded at others. One that fails is tried again by the next who asks.
-    pub(crate) async fn base(&self) -> Result<&Base, DeployError> {
-        self.base.get_or_try_init(|| base::prepare(self)).await
+    /// The base of a runtime, made at the first start and loaded at others. One that fails is tried again by the next who asks.
+    pub(crate) async fn base(&self, runtime: &str) -> Result<Arc<Base>, DeployError> {
+        let plan = self.plan(runtime).await?;
+        let cell = self.cell(runtime, &plan.key);
+        let base = cell.get_or_try_init(|| async { base::prepare(self, &plan).await.map(Arc::new) }).await?;
+        if runtime == RUSTPYTHON_NAME {
+            self.is_ready.store(true, Ordering::Relaxed);
+        }
+        Ok(base.clone())
     }
 
-    /// Whether the runtime is there.
+    /// Whether the built-in runtime is there.
     pub(crate) fn is_ready(&self) -> bool {
-        self.base.initialized()
+        self.is_ready.load(Ordering::Relaxed)
+    }
+
+    /// What the base of a runtime is made from; its image is made if need be.
+    async fn plan(&self, runtime: &str) -> Result<Plan, DeployError> {
+        let (offer, name) = (self.offer.clone(), runtime.to_owned());
+        let executor = blocking(move || match offer.executor(&name).map_err(|refusal| refusal.to_string())? {
+            Executor::Unpacked(python) => {
+                offer.pack(&name, &python).map(Executor::Packed).map_err(|error| error.to_string())
+            }
+            other => Ok(other),
+        });
+        let executor = executor.await?;
+        Plan::of(self, &executor).ok_or_else(|| DeployError(format!("the runtime {runtime} has no image")))
+    }
+
+    fn cell(&self, runtime: &str, key: &str) -> Arc<OnceCell<Arc<Base>>> {
+        let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+        let (kept, cell) = bases.entry(runtime.to_owned()).or_default();
+        if kept != key {
+            (*kept, *cell) = (key.to_owned(), Arc::default());
+        }
+        cell.clone()
     }
 
     /// Makes `revision` ready.
     pub(crate) async fn load(&self, revision: &Revision, version: &str) -> Result<Loaded, DeployError> {
-        let base = self.base().await?;
+        let base = self.base(&revision.configuration.runtime).await?;
         let _place = self.places.acquire().await.map_err(|error| DeployError(error.to_string()))?;
         let image = files::function_image(self, &revision.code.sha256_hex).await?;
-        let meta = InitMeta::new(&revision.configuration, version, &self.settings).to_json();
+        let meta = self.meta(revision, version);
         let binding = Binding {
             base: base.snapshot.clone(),
             top: None,
             working_set: Arc::default(),
-            images: vec![base.image.clone(), image],
+            images: base.images.iter().cloned().chain([image]).collect(),
             memory_bytes: u64::from(revision.configuration.memory_mb) << 20,
             tmp_bytes: u64::from(revision.configuration.ephemeral_storage_mb) << 20,
         };
-        let key = key(base, revision, &meta);
+        let key = key(&base.key, revision, &meta);
         let path = self.directory.snapshot(&key);
         let loaded = match files::open_snapshot(self, &path).await {
             Some(top) => Loaded::Ready(Binding { top: Some(Arc::new(top)), ..binding }, Vec::new()),
@@ -107,32 +147,44 @@ impl Deployer {
         })
     }
 
-    /// Name of the snapshot of a revision; `None` before there is a runtime to make it on.
+    /// Name of the snapshot of a revision; `None` before there is a runtime to make it on. Blocks.
     pub(crate) fn snapshot_key(&self, revision: &Revision, version: &str) -> Option<String> {
-        let meta = InitMeta::new(&revision.configuration, version, &self.settings).to_json();
-        self.base.get().map(|base| key(base, revision, &meta))
+        let plan = self.existing_plan(&revision.configuration.runtime)?;
+        Some(key(&plan.key, revision, &self.meta(revision, version)))
     }
 
-    /// Names of the files that these revisions need.
-    pub(crate) fn known_files<'a>(
-        &self,
-        base: &Base,
-        revisions: impl Iterator<Item = (&'a Revision, &'a str)>,
-    ) -> files::KnownFiles {
-        let mut known = files::KnownFiles::of_base(base);
+    /// Names of the files that these revisions need. Blocks.
+    pub(crate) fn known_files(&self, revisions: &[(Revision, String)]) -> files::KnownFiles {
+        // All that there are, and not those alone that a function has: they are dear to make.
+        let names = self.offer.runtimes.list().unwrap_or_default().into_iter().map(|record| record.name);
+        let asked = revisions.iter().map(|(revision, _)| revision.configuration.runtime.clone());
+        let names: BTreeSet<_> = names.chain(asked).chain([RUSTPYTHON_NAME.to_owned()]).collect();
+        let plans: HashMap<_, _> =
+            names.into_iter().filter_map(|name| self.existing_plan(&name).map(|plan| (name, plan))).collect();
+        let mut known = files::KnownFiles::of_runtimes(base::own_image_names(self.program), plans.values());
         for (revision, version) in revisions {
-            let meta = InitMeta::new(&revision.configuration, version, &self.settings).to_json();
-            known.add(&revision.code.sha256_hex, &key(base, revision, &meta));
+            let plan = plans.get(&revision.configuration.runtime);
+            let key = plan.map(|plan| key(&plan.key, revision, &self.meta(revision, version)));
+            known.add(&revision.code.sha256_hex, key.as_deref());
         }
         known
+    }
+
+    /// The plan of a runtime whose image is there.
+    fn existing_plan(&self, runtime: &str) -> Option<Plan> {
+        self.offer.executor(runtime).ok().and_then(|executor| Plan::of(self, &executor))
+    }
+
+    fn meta(&self, revision: &Revision, version: &str) -> Vec<u8> {
+        InitMeta::new(&revision.configuration, version, &self.settings).to_json()
     }
 }
 
 /// Name of a function snapshot: a hash of everything that decides what is in it.
-fn key(base: &Base, revision: &Revision, meta: &[u8]) -> String {
+fn key(base_key: &str, revision: &Revision, meta: &[u8]) -> String {
     let configuration = &revision.configuration;
     let mut hash = Sha256::new();
-    for part in [base.key.as_bytes(), revision.code.sha256_hex.as_bytes(), meta] {
+    for part in [base_key.as_bytes(), revision.code.sha256_hex.as_bytes(), meta] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }

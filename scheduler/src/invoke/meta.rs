@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     configuration::{Configuration, LogFormat},
-    runtime::Runtime,
+    runtime::execution_env,
     settings::Settings,
 };
 
@@ -54,7 +54,6 @@ impl<'a> InitMeta<'a> {
 pub(crate) const INIT_STREAM: &str = "mayfly/deploy";
 
 fn environment<'a>(configuration: &'a Configuration, version: &str, settings: &Settings) -> BTreeMap<&'a str, String> {
-    let runtime = Runtime::from_name(&configuration.runtime).unwrap_or(Runtime::RustPython);
     let mut environment: BTreeMap<&str, String> = BTreeMap::from([
         ("AWS_LAMBDA_FUNCTION_NAME", configuration.name.clone()),
         ("AWS_LAMBDA_FUNCTION_VERSION", version.to_owned()),
@@ -62,7 +61,7 @@ fn environment<'a>(configuration: &'a Configuration, version: &str, settings: &S
         ("AWS_LAMBDA_LOG_GROUP_NAME", configuration.log_group()),
         ("AWS_LAMBDA_LOG_STREAM_NAME", INIT_STREAM.to_owned()),
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
-        ("AWS_EXECUTION_ENV", runtime.execution_env()),
+        ("AWS_EXECUTION_ENV", execution_env(&configuration.runtime)),
         ("AWS_REGION", settings.region.clone()),
         ("AWS_DEFAULT_REGION", settings.region.clone()),
         ("_HANDLER", configuration.handler.clone()),

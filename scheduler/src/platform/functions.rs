@@ -21,6 +21,7 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewFunction) -> Result<Funct
     inner.check_open()?;
     let NewFunction { configuration, package, tags, publish } = new;
     configuration.check()?;
+    check_runtime(inner, &configuration.runtime).await?;
     check_tags(&tags)?;
     if publish {
         return Err(Refusal::InvalidParameter("Publishing versions is not supported by this platform yet.".into()));
@@ -85,6 +86,9 @@ pub(super) async fn update_configuration(
     expected_revision: Option<String>,
 ) -> Result<Function, Refusal> {
     inner.check_open()?;
+    if let Some(runtime) = &change.runtime {
+        check_runtime(inner, runtime).await?;
+    }
     let now_ms = inner.clock.unix_ms();
     let record = change_record(inner, name, move |before| {
         before.check_update(expected_revision.as_deref())?;
@@ -165,6 +169,12 @@ pub(super) async fn package(inner: &Arc<Inner>, sha256_hex: &str) -> Result<Byte
         std::io::ErrorKind::NotFound => not_found(),
         _ => Refusal::Platform(format!("a package cannot be read: {error}")),
     })
+}
+
+/// Whether functions can have that runtime here.
+async fn check_runtime(inner: &Arc<Inner>, name: &str) -> Result<(), Refusal> {
+    let (offer, name) = (inner.deployer.offer.clone(), name.to_owned());
+    blocking(move || offer.executor(&name).map(drop)).await
 }
 
 /// Checks a package, and gives what the function's record says of it.

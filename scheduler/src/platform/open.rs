@@ -13,14 +13,14 @@ use super::{Inner, Platform};
 use crate::{
     catalog::{Catalog, Directory},
     clock::Clock,
-    deploy::Deployer,
+    deploy::{Deployer, blocking},
     dispatch::{Bounds, Dispatcher, available_memory, concurrency::Concurrency, keep},
     files, limits,
     logs::Logs,
     machine::{Host, vmm::VmmHost},
     pool::Pool,
     refusal::OpenError,
-    runtime,
+    runtime::{self, Offer, RUSTPYTHON_NAME, Runtimes},
     settings::Settings,
 };
 
@@ -49,9 +49,10 @@ pub(super) async fn open_with(
         for place in [directory.packages(), directory.images(), directory.snapshots()] {
             files::remove_unfinished(&place).map_err(|source| OpenError::DataDir { path: root.clone(), source })?;
         }
-        Ok((directory, catalog))
+        let runtimes = Runtimes::open(&root).map_err(|source| OpenError::DataDir { path: root.clone(), source })?;
+        Ok((directory, catalog, runtimes))
     });
-    let (directory, catalog) = opened.await.map_err(|error| OpenError::Machines(error.to_string()))??;
+    let (directory, catalog, runtimes) = opened.await.map_err(|error| OpenError::Machines(error.to_string()))??;
     let concurrency = Arc::new(Concurrency::new(settings.account_concurrency));
     for record in catalog.all() {
         let function = &record.function;
@@ -60,7 +61,8 @@ pub(super) async fn open_with(
     let pool = Pool::start(host.clone(), settings.shells);
     let dispatcher = Dispatcher::new(pool, bounds(&settings), clock);
     tokio::spawn(keep(Arc::downgrade(&dispatcher), available_memory));
-    let deployer = Deployer::new(host, dispatcher.clone(), directory.clone(), settings.clone(), clock, program);
+    let offer = Arc::new(Offer::new(runtimes, settings.python.clone()));
+    let deployer = Deployer::new(host, dispatcher.clone(), directory.clone(), settings.clone(), clock, program, offer);
     let inner = Arc::new(Inner {
         settings,
         clock,
@@ -86,9 +88,9 @@ pub(super) async fn open_with(
     Ok(Platform { inner })
 }
 
-/// Makes the runtime ready before anyone asks for it.
+/// Makes the runtimes ready before anyone asks for them: first the one that is built in, then the one of the host's interpreter.
 async fn come_up(inner: Arc<Inner>) {
-    while let Err(error) = inner.deployer.base().await {
+    while let Err(error) = inner.deployer.base(RUSTPYTHON_NAME).await {
         tracing::error!(%error, "the runtime cannot be made ready");
         *inner.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
         tokio::time::sleep(RETRY_PAUSE).await;
@@ -96,7 +98,12 @@ async fn come_up(inner: Arc<Inner>) {
             return;
         }
     }
-    inner.collect_all().await;
+    inner.clone().collect_all().await;
+    let offer = inner.deployer.offer.clone();
+    let Ok(Some(usual)) = blocking(move || Ok(offer.usual())).await else { return };
+    if let Err(error) = inner.deployer.base(&usual).await {
+        tracing::warn!(%error, runtime = usual, "the runtime of this host's interpreter cannot be made ready");
+    }
 }
 
 fn bounds(settings: &Settings) -> Bounds {

@@ -11,16 +11,18 @@ use crate::{
 impl Inner {
     /// Removes every file that no function needs.
     pub(super) async fn collect_all(self: Arc<Self>) {
-        let Ok(base) = self.deployer.base().await else { return };
         let _nobody_adds = self.files.write().await;
         let records = self.catalog.all();
-        let revisions: Vec<(Revision, &str)> = records
+        let revisions: Vec<(Revision, String)> = records
             .iter()
-            .flat_map(|record| revisions(record).map(|revision| (revision, record.function.version.as_str())))
+            .flat_map(|record| revisions(record).map(|revision| (revision, record.function.version.clone())))
             .collect();
-        let known = self.deployer.known_files(base, revisions.iter().map(|(revision, version)| (revision, *version)));
-        let directory = self.directory.clone();
-        match blocking(move || known.collect(&directory).map_err(|error| error.to_string())).await {
+        let this = self.clone();
+        let collected = blocking(move || {
+            let known = this.deployer.known_files(&revisions);
+            known.collect(&this.directory).map_err(|error| error.to_string())
+        });
+        match collected.await {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "files that nobody needs were removed"),
             Err(error) => tracing::warn!(%error, "files that nobody needs cannot be removed"),
@@ -30,9 +32,9 @@ impl Inner {
     /// Removes the files of a record as it was, but for those that are still needed. Machines that have them open keep them.
     pub(super) async fn collect_of(self: Arc<Self>, before: Arc<Record>) {
         let _nobody_adds = self.files.write().await;
-        let unneeded = self.unneeded(&before);
+        let this = self.clone();
         let removed = blocking(move || {
-            for path in unneeded {
+            for path in this.unneeded(&before) {
                 // Most revisions have only some of the files.
                 let _ = std::fs::remove_file(path);
             }

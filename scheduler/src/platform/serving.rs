@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 use super::Inner;
 use crate::{
     catalog::{Record, Revision},
-    deploy::{DeployError, Loaded},
+    deploy::{DeployError, Loaded, blocking},
     dispatch::Lane,
     invoke::{INIT_STREAM, InitCause, InitFailure, timestamp},
     limits,
     logs::FunctionLog,
     refusal::Refusal,
-    runtime::Runtime,
+    runtime::Executor,
 };
 
 /// The place of a function.
@@ -153,7 +153,7 @@ impl Inner {
         let _alone = slot.loading.lock().await;
         let Some(record) = self.catalog.get(name).filter(|record| record.is_deploying()) else { return };
         let wanted = record.wanted();
-        self.say_runtime(name, &wanted.configuration.runtime);
+        self.say_runtime(name, &wanted.configuration.runtime).await;
         let loaded = self.load(&record, wanted.clone()).await;
         let error = loaded.as_ref().err().cloned();
         match loaded {
@@ -187,8 +187,10 @@ impl Inner {
         tokio::task::spawn_blocking(mark).await.map_err(|error| Refusal::Platform(error.to_string()))?
     }
 
-    fn say_runtime(&self, name: &str, runtime: &str) {
-        if let Some(Runtime::Python { .. }) = Runtime::from_name(runtime) {
+    async fn say_runtime(&self, name: &str, runtime: &str) {
+        let (offer, wanted) = (self.deployer.offer.clone(), runtime.to_owned());
+        let executor = blocking(move || offer.executor(&wanted).map_err(|refusal| refusal.to_string())).await;
+        if let Ok(Executor::RustPython { stands_in: true }) = executor {
             let line = format!(
                 "mayfly: {runtime} runs on the built-in RustPython here; packages with compiled modules do not load"
             );

@@ -22,7 +22,13 @@ fn zip(content: &str) -> Bytes {
 }
 
 fn settings(directory: &tempfile::TempDir) -> Settings {
-    Settings { data_dir: directory.path().into(), shells: 2, account_concurrency: 10, ..Settings::default() }
+    Settings {
+        data_dir: directory.path().into(),
+        shells: 2,
+        account_concurrency: 10,
+        python: None,
+        ..Settings::default()
+    }
 }
 
 async fn platform(directory: &tempfile::TempDir, host: ScriptedHost) -> (Platform, Arc<Counts>) {

@@ -13,19 +13,24 @@ mod contents;
 mod host_tree;
 mod interpreter;
 mod libraries;
+mod offer;
 mod run;
 mod store;
 
 use std::{io, path::PathBuf};
 
-pub(crate) use interpreter::Interpreter;
+use interpreter::Interpreter;
+pub(crate) use offer::{Executor, Offer};
 pub use run::{Ended, Ending, Mount, Program, run};
 pub use store::{Build, RuntimeRecord, Runtimes};
 
-use crate::{image::ImageError, refusal::Refusal};
+use crate::image::ImageError;
 
 /// The RustPython program: a static Linux executable that runs in guests only.
 pub(crate) static RUSTPYTHON: &[u8] = include_bytes!(env!("MAYFLY_RUSTPYTHON_PROGRAM"));
+
+/// The files of the Python side of CPython runtimes, by their path below its folder in guests.
+pub(crate) static PYTHON_SIDE: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/python_side.rs"));
 
 /// Name of the runtime that is built in.
 pub(crate) const RUSTPYTHON_NAME: &str = "rustpython";
@@ -90,48 +95,11 @@ pub(crate) fn python_minor(name: &str) -> Option<u32> {
     text.parse().ok().filter(|minor| PYTHON_MINORS.contains(minor) && text == minor.to_string())
 }
 
-/// A runtime that a function may ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Runtime {
-    /// Built in.
-    RustPython,
-    /// `python3.N`. Runs on [`Runtime::RustPython`] for now.
-    Python {
-        /// N.
-        minor: u32,
-    },
-}
-
-impl Runtime {
-    /// The runtime called `name`.
-    pub(crate) fn from_name(name: &str) -> Option<Runtime> {
-        if name == RUSTPYTHON_NAME {
-            return Some(Runtime::RustPython);
-        }
-        python_minor(name).map(|minor| Runtime::Python { minor })
-    }
-
-    /// Value of `AWS_EXECUTION_ENV`.
-    pub(crate) fn execution_env(self) -> String {
-        match self {
-            // The language level that RustPython 0.5 implements.
-            Runtime::RustPython => "AWS_Lambda_python3.14".into(),
-            Runtime::Python { minor } => format!("AWS_Lambda_python3.{minor}"),
-        }
-    }
-}
-
-/// Whether functions may ask for `name`.
-pub(crate) fn check(name: &str) -> Result<(), Refusal> {
-    if Runtime::from_name(name).is_some() {
-        return Ok(());
-    }
-    let known: Vec<_> = PYTHON_MINORS.rev().map(|minor| format!("python3.{minor}")).collect();
-    Err(Refusal::InvalidParameter(format!(
-        "Value {name} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [rustpython, {}] or be a \
-         valid ARN",
-        known.join(", ")
-    )))
+/// Value of `AWS_EXECUTION_ENV` for functions that ask for `runtime`.
+pub(crate) fn execution_env(runtime: &str) -> String {
+    // The language level that RustPython 0.5 implements.
+    let name = if runtime == RUSTPYTHON_NAME { "python3.14" } else { runtime };
+    format!("AWS_Lambda_{name}")
 }
 
 #[cfg(test)]
@@ -152,23 +120,11 @@ mod tests {
 
     #[test]
     fn names() {
-        assert_eq!(Runtime::from_name("rustpython"), Some(Runtime::RustPython));
-        assert_eq!(Runtime::from_name("python3.8"), Some(Runtime::Python { minor: 8 }));
-        assert_eq!(Runtime::from_name("python3.14"), Some(Runtime::Python { minor: 14 }));
-        for name in [
-            "",
-            "python3.7",
-            "python3.15",
-            "python3.08",
-            "python3.+9",
-            "python3.",
-            "python2.7",
-            "nodejs22.x",
-            "RustPython",
-        ] {
-            assert_eq!(Runtime::from_name(name), None, "{name}");
+        assert_eq!(python_minor("python3.8"), Some(8));
+        assert_eq!(python_minor("python3.14"), Some(14));
+        for name in ["", "python3.7", "python3.15", "python3.08", "python3.+9", "python3.", "python2.7", "rustpython"] {
+            assert_eq!(python_minor(name), None, "{name}");
         }
-        let refusal = check("provided.al2023").expect_err("not here").to_string();
-        assert!(refusal.starts_with("Value provided.al2023 at 'runtime' failed to satisfy constraint"), "{refusal}");
+        assert_eq!(execution_env("python3.12"), "AWS_Lambda_python3.12");
     }
 }

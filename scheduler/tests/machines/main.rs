@@ -4,6 +4,7 @@
 
 mod behaviour;
 mod callers;
+mod cpython;
 mod survival;
 
 use std::{
@@ -40,8 +41,13 @@ const TESTS: &[(&str, Test)] = tests![
     survival::the_zygote_may_be_killed,
 ];
 
-const RESTART_TESTS: &[(&str, RestartTest)] =
-    tests![survival::a_restart_loads_what_is_there, survival::what_was_acknowledged_survives_a_kill];
+const RESTART_TESTS: &[(&str, RestartTest)] = tests![
+    survival::a_restart_loads_what_is_there,
+    survival::what_was_acknowledged_survives_a_kill,
+    cpython::functions_run_on_the_hosts_interpreter,
+    cpython::errors_of_the_hosts_interpreter_are_as_on_lambda,
+    cpython::an_interpreter_that_is_not_there_is_refused,
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -61,7 +67,14 @@ fn main() -> ExitCode {
 }
 
 fn settings(data_dir: PathBuf) -> Settings {
-    Settings { data_dir, shells: 2, account_concurrency: 200, instances_per_function_max: 8, ..Settings::default() }
+    Settings {
+        data_dir,
+        shells: 2,
+        account_concurrency: 200,
+        python: None,
+        instances_per_function_max: 8,
+        ..Settings::default()
+    }
 }
 
 async fn run(names: &[String]) -> ExitCode {
