@@ -17,7 +17,7 @@ def initialize(meta, restored):
     """Returns the handler; raises what the import raised, or a Fault."""
     prepare(meta, restored)
     logs.install(os.environ.get("AWS_LAMBDA_LOG_FORMAT"), os.environ.get("AWS_LAMBDA_LOG_LEVEL"))
-    handler = _find(meta["handler"])
+    handler = find(meta["handler"])
     restore.prepare()
     # As after warming: what the import made stays, and no collection need look at it again.
     gc.collect()
@@ -48,7 +48,8 @@ def set_environment(variables):
         time.tzset()
 
 
-def _find(handler):
+def find(handler):
+    """Imports it: `module.function`, a `/` as good as a dot. Raises a Fault, or what the import raised."""
     try:
         module_name, function_name = handler.rsplit(".", 1)
     except ValueError as error:

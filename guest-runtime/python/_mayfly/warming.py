@@ -56,7 +56,7 @@ def run():
 
 def _exercise():
     for _ in range(ROUNDS):
-        context = invocation.begin(json.loads(META), False)
+        context = invocation.begin(json.loads(META), True)
         context.get_remaining_time_in_millis()
         json.loads(json.dumps(json.loads(_EVENT)))
         re.sub(r"\s+", " ", "a  b")

@@ -7,5 +7,6 @@ What a function sees of its runtime is in `_mayfly`, which RustPython has too.
 | `device` | the event device: records in, records out |
 | `event_loop` | from an event to its answer |
 | `marshalling` | events and results to and from Python objects |
+| `heap` | memory, arranged for snapshots |
 | `runtime_api` | Lambda's Runtime API on loopback, for `awslambdaric` in place of the event loop |
 """

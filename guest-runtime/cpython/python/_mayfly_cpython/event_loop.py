@@ -15,8 +15,8 @@ import os
 import sys
 
 import _mayfly
-from _mayfly import warming
-from _mayfly_cpython import marshalling
+from _mayfly import handler, logs, warming
+from _mayfly_cpython import heap, marshalling
 from _mayfly_cpython.device import (
     BUFFER_BYTES,
     ERROR,
@@ -114,4 +114,28 @@ def _warm():
         os.read(answers[0], BUFFER_BYTES)
     for fd in (*events, *answers):
         os.close(fd)
+    _warm_initialization()
     _mayfly.warm()
+    heap.settle()
+
+
+def _warm_initialization():
+    """Initializes functions that do nothing, and leaves nothing of them."""
+    variables, folder, path = dict(os.environ), os.getcwd(), sys.path[:]
+    task_root = f"/tmp/mayfly-warming-{os.getpid()}"
+    os.mkdir(task_root)
+    names = [f"_mayfly_warming_{number}" for number in range(warming.ROUNDS)]
+    for name in names:
+        with open(f"{task_root}/{name}.py", "w") as file:
+            file.write("import json\n\ndef handler(event, context):\n    return json.dumps({'a': f'{event}'})\n")
+    for name in names:
+        handler.prepare({"environment": {**variables, "LAMBDA_TASK_ROOT": task_root}}, False)
+        logs.install(None, None)
+        handler.find(f"{name}.handler")
+        del sys.modules[name]
+        os.unlink(f"{task_root}/{name}.py")
+        sys.path[:] = path
+    del sys.path_importer_cache[task_root]
+    handler.set_environment(variables)
+    os.chdir(folder)
+    os.rmdir(task_root)
