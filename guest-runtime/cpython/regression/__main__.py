@@ -33,20 +33,30 @@ def main():
     modules = options.names or runner.modules()
     if options.subset:
         modules = [name for name in modules if name in (HERE / "subset.txt").read_text().split()]
-    on_host = [(running.HOST_ALONE, runner.on_host_alone), (running.HOST, runner.on_host)]
+    def passes(module, *places):
+        return running.PASSED in results.outcomes(module, *places)
+
+    def on_host_alone(module):
+        results.add(module, running.HOST_ALONE, runner.on_host_alone)
+
+    def on_host(module):
+        if not passes(module, running.HOST_ALONE):
+            results.add(module, running.HOST, runner.on_host)
+
+    def in_guest(module):
+        # What passes on no host tells nothing.
+        if passes(module, running.HOST_ALONE, running.HOST):
+            results.add(module, running.GUEST, lambda name: runner.in_guest(name, shlex.split(options.guest)))
+
+    # What counts comes first.
+    steps = [] if options.guest_only else [on_host_alone]
+    steps += [in_guest] if options.guest else []
+    steps += [] if options.guest_only else [on_host]
+    steps += [in_guest] if options.guest else []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as executor:
-
-        def run(module):
-            for place, call in on_host:
-                if not options.guest_only and running.PASSED not in results.outcomes(module, running.HOST_ALONE):
-                    results.add(module, place, call)
-            if options.guest:
-                # What passes on no host tells nothing.
-                if options.all or running.PASSED in results.outcomes(module, running.HOST_ALONE, running.HOST):
-                    results.add(module, running.GUEST, lambda name: runner.in_guest(name, shlex.split(options.guest)))
-
-        for _ in executor.map(run, modules):
-            pass
+        for step in steps:
+            for _ in executor.map(step, modules):
+                pass
     share = report.write(options.report, results.of(modules), runner.version())
     return 0 if share is None or share >= 0.95 else 1
 
@@ -58,7 +68,6 @@ def parse():
     parser.add_argument("--python", default=sys.executable, help="the interpreter on the host; it must have the package `test`")
     parser.add_argument("--guest", help="the command that runs Python's arguments in a guest; without it, the host only")
     parser.add_argument("--guest-only", action="store_true", help="with the results of the host that are there")
-    parser.add_argument("--all", action="store_true", help="in guests, also what fails on the host")
     parser.add_argument("--again", metavar="PLACE", nargs="*", default=[], help="forget failures there: host, host-alone, guest")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="modules at the same time")
     parser.add_argument("--timeout", type=int, default=600, help="seconds for a module")

@@ -20,6 +20,7 @@ REPOSITORY = HERE.parents[2]
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
+import aws_client  # noqa: E402
 import lambda_api  # noqa: E402
 import package  # noqa: E402
 from matching import differences  # noqa: E402
@@ -28,7 +29,8 @@ from matching import differences  # noqa: E402
 def main():
     options = parse()
     names = options.names or sorted(path.parent.name for path in HERE.glob("*/handler.py"))
-    builder = package.Builder(options.python, options.work)
+    more = aws_client.REQUIREMENTS if options.interface == "awslambdaric" else b""
+    builder = package.Builder(options.python, options.work, more)
     runtime = options.runtime or builder.runtime
     print(f"{runtime}, {'host' if options.host else options.endpoint}, {options.repeat} invocations each\n")
     print(f"{'function':<18}{'package':>10}{'deploy':>10}{'first':>10}{'others':>10}  result")
@@ -61,7 +63,7 @@ def parse():
     parser.add_argument("--state", choices=("reuse", "fresh"), default="reuse", help="tag mayfly:state")
     parser.add_argument("--memory", type=int, default=512, help="MemorySize")
     parser.add_argument("--repeat", type=int, default=3, help="invocations of each")
-    parser.add_argument("--interface", help="MAYFLY_RUNTIME_INTERFACE of the functions")
+    parser.add_argument("--interface", help="MAYFLY_RUNTIME_INTERFACE of the functions: awslambdaric")
     parser.add_argument("--json", type=pathlib.Path, help="write names and failures there")
     parser.add_argument("--work", type=pathlib.Path, default=REPOSITORY / "target/wheels", help="where packages are kept")
     return parser.parse_args()
@@ -75,7 +77,8 @@ def on_host(name, folder, options):
     # As for a guest: LANG decides nothing, libraries find their temporary files, and no proxy of the host is in the way.
     program = driver.Program({}, task_root=folder, variables={"HOME": tempfile.gettempdir(), "PATH": os.environ["PATH"]})
     try:
-        _, deploy_ms = timed(program.init, "handler.handler")
+        variables = {"MAYFLY_RUNTIME_INTERFACE": options.interface} if options.interface else {}
+        _, deploy_ms = timed(program.init, "handler.handler", variables)
         return check(name, lambda event: program.invoke_bytes(event), options, deploy_ms, folder)
     finally:
         log = program.stdout() + program.stderr()

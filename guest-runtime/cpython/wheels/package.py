@@ -14,8 +14,9 @@ import zipfile
 class Builder:
     """Packages for one interpreter, kept in a folder between runs by what they are made of."""
 
-    def __init__(self, python, work):
+    def __init__(self, python, work, more_requirements=b""):
         self._python = python
+        self._more_requirements = more_requirements
         code = "import sys; print('python%d.%d' % sys.version_info[:2])"
         self.runtime = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
         self._work = work / self.runtime
@@ -23,7 +24,7 @@ class Builder:
     def build(self, function):
         """The folder that is the function's `/var/task`."""
         requirements = function / "requirements.txt"
-        wanted = requirements.read_bytes() if requirements.exists() else b""
+        wanted = (requirements.read_bytes() if requirements.exists() else b"") + self._more_requirements
         handler = (function / "handler.py").read_bytes()
         installed = self.installed(wanted)
         folder = self._work / f"{function.name}-{hashlib.sha256(wanted + b'|' + handler).hexdigest()[:16]}"
