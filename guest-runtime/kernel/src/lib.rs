@@ -15,6 +15,7 @@ pub mod frame;
 pub mod memory;
 pub mod random;
 pub mod signals;
+pub mod sites;
 pub mod syscall;
 pub mod system;
 pub mod threads;

@@ -20,6 +20,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use mayfly_abi::layout::{KERNEL_DATA, KERNEL_TEXT};
 use mayfly_abi::mailbox::{KERNEL_PANIC, LastWords};
 use mayfly_kernel::files::Files;
+use mayfly_kernel::sites::Sites;
 use mayfly_kernel::system::System;
 
 use machine::device::{self, Device};
@@ -34,6 +35,8 @@ pub(crate) struct Kernel {
     pub(crate) device: Device,
     /// System calls that were reported as not supported, one bit each.
     pub(crate) reported: [u64; 8],
+    /// Places in the program that make many calls.
+    pub(crate) sites: Sites,
     /// The thread whose vector registers and segment bases are in the CPU; `None` once it has ended.
     pub(crate) loaded: Option<u32>,
     /// Has the thread that ran last ended?

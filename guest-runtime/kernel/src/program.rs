@@ -14,6 +14,7 @@ use mayfly_kernel::frame::Frame;
 use mayfly_kernel::memory::AddressSpace;
 use mayfly_kernel::random::Generator;
 use mayfly_kernel::signals::Signals;
+use mayfly_kernel::sites::Sites;
 use mayfly_kernel::system::{Machine, System};
 use mayfly_kernel::threads::{PROCESS_ID, Threads};
 use mayfly_kernel::timers::Timers;
@@ -112,7 +113,17 @@ pub(crate) fn load() -> Result<Kernel, Errno> {
     let loaded = Some(system.threads.current().id);
     let ticks = host.ticks;
     let device = Device::default();
-    Ok(Kernel { system, files, hardware, device, reported: [0; 8], loaded, has_ended: false, ticks })
+    Ok(Kernel {
+        system,
+        files,
+        hardware,
+        device,
+        reported: [0; 8],
+        sites: Sites::default(),
+        loaded,
+        has_ended: false,
+        ticks,
+    })
 }
 
 /// Bytes that XSAVE writes for these sets.

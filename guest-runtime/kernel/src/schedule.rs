@@ -15,14 +15,27 @@ use mayfly_kernel::system::{Action, Machine};
 use mayfly_kernel::threads::{Next, Waiting};
 
 use crate::machine::entry::ExceptionFrame;
-use crate::machine::{device, hypercall, mailbox};
+use crate::machine::{device, hypercall, mailbox, stubs};
 use crate::{Kernel, die};
 
 impl Kernel {
     /// Makes the running thread's call.
     pub(crate) fn serve(&mut self) {
+        self.spare_the_next_trap();
         self.make_call(false);
         self.leave();
+    }
+
+    /// Changes the place that makes this call, if it makes many.
+    fn spare_the_next_trap(&mut self) {
+        let frame = &self.system.threads.current().frame;
+        let (rip, (number, _)) = (frame.rip, frame.system_call());
+        if stubs::is_at(&self.hardware, rip, number)
+            && let Some(index) = self.sites.count(rip)
+            && self.system.space.is_unchanging_code(rip)
+        {
+            stubs::patch(&mut self.hardware, rip, number, index);
+        }
     }
 
     /// An exception of the program: its handler's business, or its end.

@@ -80,6 +80,8 @@ answers_ok! {
     alarms_go_off: "timer-alarm"
     interval_timers_repeat: "timer-interval"
     timers_can_be_created: "timer-created"
+    places_that_make_many_calls_make_them_without_a_trap: "call-sites"
+    the_instruction_at_such_a_place_still_works: "call-sites-jump"
     bad_pointers_are_efault: "call-pointers"
     wild_lengths_are_survived: "call-lengths"
 }

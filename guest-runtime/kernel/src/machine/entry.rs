@@ -47,6 +47,11 @@ global_asm!(
     "jnz 2f",
     "lea rcx, [rip + 2f]",
     "sysretq",
+    // Where a site without a trap comes in (`stubs.rs`): everything as after `syscall`, but for the flags, which C code does not keep over a call.
+    ".global quick_entry",
+    "quick_entry:",
+    "mov [{return_rip}], rcx",
+    "mov r11d, {rflags}",
     "2:",
     "mov rcx, [{current}]",
     "mov [rcx + 256 +   0], rax",
@@ -134,6 +139,7 @@ global_asm!(
     "mov rcx, [rcx + 256 +  16]",
     "iretq",
     return_rip = sym RETURN_RIP,
+    rflags = const RFLAGS,
     current = sym CURRENT,
     kernel_stack = const KERNEL_STACK.top(),
     system_call = sym crate::system_call_entered,
@@ -366,6 +372,8 @@ pub(crate) static mut XCR0: u64 = 0;
 static mut XSAVE_AREA: XsaveArea = XsaveArea([0; XSAVE_BYTES]);
 
 unsafe extern "C" {
+    /// Where stubs of sites lead. Not to be called.
+    pub(crate) safe fn quick_entry();
     /// Tells the host that the answer is ready and waits for the next event.
     pub(crate) fn next_event();
 }

@@ -6,6 +6,7 @@ pub(crate) mod heap;
 pub(crate) mod hypercall;
 pub(crate) mod mailbox;
 mod memory_functions;
+pub(crate) mod stubs;
 
 use core::arch::asm;
 use core::arch::x86_64::_rdtsc;

@@ -204,6 +204,18 @@ impl AddressSpace {
             || (span.start >= MAIN_STACK.base && span.end <= MAIN_STACK.top())
     }
 
+    /// Whether code that ends at an address came from an image, and nobody has changed it: a segment of the program, or a part of a library that
+    /// it cannot write.
+    #[must_use]
+    pub fn is_unchanging_code(&self, end: u64) -> bool {
+        let is_program = (PROGRAM..self.brk_start).contains(&end);
+        let part = self.first_overlapping(Span { start: end - 1, end });
+        let is_library = |mapping: Mapping| {
+            matches!(mapping.backing, Backing::Copy { .. }) && mapping.protection & protection::WRITE == 0
+        };
+        part.map_or(is_program, is_library)
+    }
+
     /// Whether a mapping shows the file.
     #[must_use]
     pub fn shows(&self, wanted: u32) -> bool {

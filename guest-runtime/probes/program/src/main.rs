@@ -15,6 +15,7 @@ mod randomness;
 mod registers;
 mod signal_waits;
 mod signals;
+mod sites;
 mod sockets;
 mod system;
 mod system_calls;
@@ -42,6 +43,7 @@ const FAMILIES: &[&[(&str, Probe)]] = &[
     pipes::PROBES,
     randomness::PROBES,
     registers::PROBES,
+    sites::PROBES,
     sockets::PROBES,
     signal_waits::PROBES,
     signals::PROBES,
