@@ -26,6 +26,8 @@ fn handler(number: u64) -> Option<Handler> {
         MADVISE => memory::madvise,
         MSYNC => memory::msync,
         MINCORE => memory::mincore,
+        // One node of memory: every policy is kept.
+        MBIND | SET_MEMPOLICY => memory::nothing,
         MLOCK | MUNLOCK | MLOCKALL | MUNLOCKALL => memory::nothing,
         CLONE => thread::clone,
         EXIT => thread::exit,
