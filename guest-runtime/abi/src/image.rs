@@ -118,9 +118,9 @@ impl<'a> Image<'a> {
             return None;
         }
         let at = self.nodes_offset + index as usize * NODE_BYTES;
-        let bytes = self.bytes.get(at..at + NODE_BYTES)?;
-        let (half, word) =
-            (|at: usize| le64(&bytes[at & !7..(at & !7) + 8]) >> ((at & 7) * 8), |at: usize| le64(&bytes[at..at + 8]));
+        let bytes: &[u8; NODE_BYTES] = self.bytes.get(at..)?.first_chunk()?;
+        let word = |at: usize| le64(&bytes[at..at + 8]);
+        let half = |at: usize| word(at & !7) >> ((at & 7) * 8);
         Some(Node {
             name_offset: half(0) as u32,
             name_bytes: half(4) as u32,
@@ -164,14 +164,23 @@ impl<'a> Image<'a> {
         let (mut low, mut high) = (node.first, node.first.checked_add(node.count)?);
         while low < high {
             let middle = low + (high - low) / 2;
-            let candidate = self.node(middle)?;
-            match self.name(&candidate).cmp(name) {
+            match self.name_of(middle)?.cmp(name) {
                 core::cmp::Ordering::Equal => return Some(middle),
                 core::cmp::Ordering::Less => low = middle + 1,
                 core::cmp::Ordering::Greater => high = middle,
             }
         }
         None
+    }
+
+    /// Name of node `index`, without the rest of the node: looking for a name reads a few of them.
+    fn name_of(&self, index: u32) -> Option<&'a [u8]> {
+        if index >= self.nodes {
+            return None;
+        }
+        let at = self.nodes_offset + index as usize * NODE_BYTES;
+        let word = u64::from_le_bytes(*self.bytes.get(at..)?.first_chunk()?);
+        Some(self.text(word as u32, (word >> 32) as u32))
     }
 
     fn text(&self, offset: u32, bytes: u32) -> &'a [u8] {

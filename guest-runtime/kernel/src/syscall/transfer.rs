@@ -116,7 +116,7 @@ fn write_segments(call: &mut Call<'_>, at: Option<u64>) -> Answer {
 /// [`Call::resume`].
 pub(crate) fn write_all(call: &mut Call<'_>, fd: u64, segments: &[Segment], at: Option<u64>) -> Answer {
     if at.is_none() && call.files.is_socket(fd) {
-        return message::send(call, fd, segments, 0, None, &[]);
+        return message::write(call, fd, segments);
     }
     let mut done = call.resume.done_bytes;
     let mut skipped = done;

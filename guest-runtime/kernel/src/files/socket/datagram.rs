@@ -17,6 +17,15 @@ pub(crate) struct Datagram {
     pub(crate) from: Address,
     /// Descriptions that came with it.
     pub(crate) rights: Vec<u32>,
+    /// What its header says to those who ask: IPv6's hop limit and traffic class.
+    pub(crate) header: Header,
+}
+
+/// Fields of the header of a message over IPv6.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) hop_limit: u8,
+    pub(crate) traffic_class: u8,
 }
 
 /// What came in on a socket for datagrams.
@@ -118,7 +127,7 @@ impl Files {
         }
         let to = to.unwrap_or(&socket.peer).endpoint().ok_or(Errno::DESTADDRREQ)?;
         let to = to.destination().ok_or(Errno::NETUNREACH)?;
-        let is_ipv4 = socket.family == INTERNET;
+        let (is_ipv4, protocol) = (socket.family == INTERNET, socket.protocol);
         if to.port == 0 || (to.is_ipv4() && !is_ipv4 && socket.options.is_ipv6_only()) {
             return Err(if to.port == 0 { Errno::INVAL } else { Errno::NETUNREACH });
         }
@@ -127,7 +136,7 @@ impl Files {
         let from = if local.is_any() { to.source(local.port) } else { local };
         message.from = Address::Internet(from);
         self.changes += 1;
-        match self.reached(DATAGRAM, from, to).and_then(|target| self.sockets.get_mut(target)) {
+        match self.reached(protocol, from, to).and_then(|target| self.sockets.get_mut(target)) {
             Some(Socket { state: State::Datagrams(inbox), .. }) if !inbox.is_read_shut => {
                 // What there is no room for is lost, as on any network.
                 if inbox.has_room() {
@@ -224,4 +233,9 @@ impl Files {
 pub(crate) const WRONG_TYPE: Errno = Errno(91);
 
 /// What reading from a socket that was shut down gives.
-static NOTHING: Datagram = Datagram { bytes: Vec::new(), from: Address::None, rights: Vec::new() };
+static NOTHING: Datagram = Datagram {
+    bytes: Vec::new(),
+    from: Address::None,
+    rights: Vec::new(),
+    header: Header { hop_limit: 0, traffic_class: 0 },
+};

@@ -24,9 +24,11 @@ mod stream;
 use alloc::collections::VecDeque;
 
 pub(crate) use address::{Address, Endpoint};
-pub(crate) use datagram::{Datagram, Inbox};
+pub(crate) use datagram::{Datagram, Header, Inbox};
 pub(crate) use names::Names;
-pub(crate) use options::{Options, PASS_CREDENTIALS, SOCKET_LEVEL};
+pub(crate) use options::{
+    IPV6_LEVEL, Options, PASS_CREDENTIALS, RECEIVE_HOP_LIMIT, RECEIVE_TRAFFIC_CLASS, SOCKET_LEVEL,
+};
 pub(crate) use rights::Rights;
 pub(crate) use stream::{Connecting, Link};
 
@@ -44,12 +46,18 @@ pub(crate) const INTERNET_6: u32 = 10;
 pub(crate) const STREAM: u32 = 1;
 /// `SOCK_DGRAM`.
 pub(crate) const DATAGRAM: u32 = 2;
+/// Protocols of the internet families. The lighter form of UDP leaves parts of a message unchecked; here no part is ever damaged.
+pub(crate) const TCP: u32 = 6;
+pub(crate) const UDP: u32 = 17;
+pub(crate) const UDP_LITE: u32 = 136;
 
 /// A socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) family: u32,
     pub(crate) kind: u32,
+    /// As `SO_PROTOCOL` has it. Ports are a protocol's own.
+    pub(crate) protocol: u32,
     pub(crate) state: State,
     /// Its own name, and whom it is connected to.
     pub(crate) local: Address,
@@ -86,10 +94,11 @@ pub(crate) struct Listener {
 }
 
 impl Socket {
-    fn new(family: u32, kind: u32) -> Socket {
+    fn new(family: u32, kind: u32, protocol: u32) -> Socket {
         Socket {
             family,
             kind,
+            protocol,
             state: if kind == DATAGRAM { State::Datagrams(Inbox::default()) } else { State::Idle },
             local: Address::None,
             peer: Address::None,
@@ -129,8 +138,8 @@ impl Socket {
 
 impl Files {
     /// A socket that is not connected.
-    pub(crate) fn open_socket(&mut self, family: u32, kind: u32, flags: u32) -> Result<u32, Errno> {
-        let index = self.add_socket(Socket::new(family, kind))?;
+    pub(crate) fn open_socket(&mut self, (family, kind, protocol): (u32, u32, u32), flags: u32) -> Result<u32, Errno> {
+        let index = self.add_socket(Socket::new(family, kind, protocol))?;
         self.install(Object::Socket(index), None, flag::READ_WRITE | flags)
     }
 
@@ -142,7 +151,7 @@ impl Files {
         if self.sockets.len() + 2 > SOCKETS_MAX {
             return Err(Errno::NFILE);
         }
-        let (one, two) = (self.add_socket(Socket::new(UNIX, kind))?, self.add_socket(Socket::new(UNIX, kind))?);
+        let (one, two) = (self.add_socket(Socket::new(UNIX, kind, 0))?, self.add_socket(Socket::new(UNIX, kind, 0))?);
         for (index, other) in [(one, two), (two, one)] {
             let socket = self.socket_mut(index)?;
             match &mut socket.state {

@@ -15,7 +15,7 @@ use crate::files::tmp::{Kind, NodeId};
 /// The names of bound sockets.
 #[derive(Debug)]
 pub(crate) struct Names {
-    /// By kind of socket and port; several may share one.
+    /// By protocol and port; several may share one.
     ports: BTreeMap<(u32, u16), Vec<u32>>,
     abstracts: BTreeMap<Vec<u8>, u32>,
     /// By node of the file that a path leads to.
@@ -40,8 +40,8 @@ impl Names {
 
     /// The socket that a packet or connection to `to` reaches: of those that are bound to it, to the very address before
     /// any, and in turns.
-    fn reached(&mut self, sockets: &Arena<Socket>, kind: u32, from: Endpoint, to: Endpoint) -> Option<u32> {
-        let bound = self.ports.get(&(kind, to.port))?;
+    fn reached(&mut self, sockets: &Arena<Socket>, protocol: u32, from: Endpoint, to: Endpoint) -> Option<u32> {
+        let bound = self.ports.get(&(protocol, to.port))?;
         self.turn = self.turn.wrapping_add(1);
         let turn = self.turn % bound.len();
         let in_turn = || bound[turn..].iter().chain(&bound[..turn]);
@@ -57,8 +57,8 @@ impl Names {
 
 impl Files {
     /// The socket that `to` reaches; `None` if nobody is there.
-    pub(crate) fn reached(&mut self, kind: u32, from: Endpoint, to: Endpoint) -> Option<u32> {
-        self.names.reached(&self.sockets, kind, from, to)
+    pub(crate) fn reached(&mut self, protocol: u32, from: Endpoint, to: Endpoint) -> Option<u32> {
+        self.names.reached(&self.sockets, protocol, from, to)
     }
 
     /// The socket of `AF_UNIX` with that name. `start` is the directory from which a path counts.
@@ -89,7 +89,7 @@ impl Files {
         }
         let socket = self.sockets.get_mut(index).ok_or(Errno::BADF)?;
         socket.local = Address::Internet(endpoint);
-        self.names.ports.entry((socket.kind, port)).or_default().push(index);
+        self.names.ports.entry((socket.protocol, port)).or_default().push(index);
         Ok(())
     }
 
@@ -103,8 +103,10 @@ impl Files {
         for _ in EPHEMERAL_PORTS {
             let port = self.names.next_port;
             self.names.next_port = if port >= *EPHEMERAL_PORTS.end() { *EPHEMERAL_PORTS.start() } else { port + 1 };
-            let kind = self.sockets.get(index).ok_or(Errno::BADF)?.kind;
-            if !self.names.ports.contains_key(&(kind, port)) || !self.conflicts(index, endpoint.with_port(port), true) {
+            let protocol = self.sockets.get(index).ok_or(Errno::BADF)?.protocol;
+            if !self.names.ports.contains_key(&(protocol, port))
+                || !self.conflicts(index, endpoint.with_port(port), true)
+            {
                 return Ok(port);
             }
         }
@@ -114,7 +116,7 @@ impl Files {
     /// Does another socket keep `index` from being bound to `endpoint`? `strict`: sharing does not count.
     pub(crate) fn conflicts(&self, index: u32, endpoint: Endpoint, strict: bool) -> bool {
         let Some(socket) = self.sockets.get(index) else { return false };
-        let Some(holders) = self.names.ports.get(&(socket.kind, endpoint.port)) else { return false };
+        let Some(holders) = self.names.ports.get(&(socket.protocol, endpoint.port)) else { return false };
         holders.iter().filter(|holder| **holder != index).filter_map(|holder| self.sockets.get(*holder)).any(|holder| {
             let Some(local) = holder.local.endpoint() else { return false };
             let overlaps = local == endpoint
@@ -171,10 +173,10 @@ impl Files {
     pub(crate) fn unbind(&mut self, index: u32, socket: &Socket) {
         match &socket.local {
             Address::Internet(endpoint) => {
-                if let Some(holders) = self.names.ports.get_mut(&(socket.kind, endpoint.port)) {
+                if let Some(holders) = self.names.ports.get_mut(&(socket.protocol, endpoint.port)) {
                     holders.retain(|holder| *holder != index);
                     if holders.is_empty() {
-                        self.names.ports.remove(&(socket.kind, endpoint.port));
+                        self.names.ports.remove(&(socket.protocol, endpoint.port));
                     }
                 }
             }

@@ -2,14 +2,15 @@
 
 use alloc::vec::Vec;
 
-use super::{DATAGRAM, Socket, UNIX};
+use super::{DATAGRAM, Header, Socket, UDP_LITE, UNIX};
 use crate::errno::Errno;
 
 /// Levels.
 pub(crate) const SOCKET_LEVEL: u32 = 1;
 const IPV4_LEVEL: u32 = 0;
 const TCP_LEVEL: u32 = 6;
-const IPV6_LEVEL: u32 = 41;
+pub(crate) const IPV6_LEVEL: u32 = 41;
+const UDP_LITE_LEVEL: u32 = UDP_LITE;
 
 const REUSE_ADDRESS: u32 = 2;
 const REUSE_PORT: u32 = 15;
@@ -33,6 +34,12 @@ pub(crate) struct Option32(u32, u32, u32, Rule);
 
 /// `SO_PASSCRED`.
 pub(crate) const PASS_CREDENTIALS: Option32 = Option32(SOCKET_LEVEL, 16, 0, Rule::Flag);
+
+/// `IPV6_UNICAST_HOPS`, `IPV6_TCLASS`, and the options to be told of both with each message.
+const HOPS: Option32 = Option32(IPV6_LEVEL, 16, 64, Rule::Number);
+const TRAFFIC_CLASS: Option32 = Option32(IPV6_LEVEL, 67, 0, Rule::Number);
+pub(crate) const RECEIVE_HOP_LIMIT: Option32 = Option32(IPV6_LEVEL, 51, 0, Rule::Flag);
+pub(crate) const RECEIVE_TRAFFIC_CLASS: Option32 = Option32(IPV6_LEVEL, 66, 0, Rule::Flag);
 
 const KNOWN: &[Option32] = &[
     Option32(SOCKET_LEVEL, 1, 0, Rule::Flag), // SO_DEBUG
@@ -79,20 +86,22 @@ const KNOWN: &[Option32] = &[
     Option32(TCP_LEVEL, 18, 0, Rule::Number),    // TCP_USER_TIMEOUT
     Option32(TCP_LEVEL, 23, 0, Rule::Number),    // TCP_FASTOPEN
     Option32(TCP_LEVEL, 25, 0, Rule::Number),    // TCP_NOTSENT_LOWAT
-    Option32(IPV6_LEVEL, 16, 64, Rule::Number),  // IPV6_UNICAST_HOPS
-    Option32(IPV6_LEVEL, 17, 0, Rule::Number),   // IPV6_MULTICAST_IF
-    Option32(IPV6_LEVEL, 18, 1, Rule::Number),   // IPV6_MULTICAST_HOPS
-    Option32(IPV6_LEVEL, 19, 1, Rule::Flag),     // IPV6_MULTICAST_LOOP
-    Option32(IPV6_LEVEL, 23, 1, Rule::Number),   // IPV6_MTU_DISCOVER
+    HOPS,
+    Option32(IPV6_LEVEL, 17, 0, Rule::Number), // IPV6_MULTICAST_IF
+    Option32(IPV6_LEVEL, 18, 1, Rule::Number), // IPV6_MULTICAST_HOPS
+    Option32(IPV6_LEVEL, 19, 1, Rule::Flag),   // IPV6_MULTICAST_LOOP
+    Option32(IPV6_LEVEL, 23, 1, Rule::Number), // IPV6_MTU_DISCOVER
     Option32(IPV6_LEVEL, IPV6_ONLY, 0, Rule::Flag),
-    Option32(IPV6_LEVEL, 49, 0, Rule::Flag),   // IPV6_RECVPKTINFO
-    Option32(IPV6_LEVEL, 51, 0, Rule::Flag),   // IPV6_RECVHOPLIMIT
-    Option32(IPV6_LEVEL, 53, 0, Rule::Flag),   // IPV6_RECVHOPOPTS
-    Option32(IPV6_LEVEL, 56, 0, Rule::Flag),   // IPV6_RECVRTHDR
-    Option32(IPV6_LEVEL, 58, 0, Rule::Flag),   // IPV6_RECVDSTOPTS
-    Option32(IPV6_LEVEL, 62, 0, Rule::Flag),   // IPV6_DONTFRAG
-    Option32(IPV6_LEVEL, 66, 0, Rule::Flag),   // IPV6_RECVTCLASS
-    Option32(IPV6_LEVEL, 67, 0, Rule::Number), // IPV6_TCLASS
+    Option32(IPV6_LEVEL, 49, 0, Rule::Flag), // IPV6_RECVPKTINFO
+    RECEIVE_HOP_LIMIT,
+    Option32(IPV6_LEVEL, 53, 0, Rule::Flag), // IPV6_RECVHOPOPTS
+    Option32(IPV6_LEVEL, 56, 0, Rule::Flag), // IPV6_RECVRTHDR
+    Option32(IPV6_LEVEL, 58, 0, Rule::Flag), // IPV6_RECVDSTOPTS
+    Option32(IPV6_LEVEL, 62, 0, Rule::Flag), // IPV6_DONTFRAG
+    RECEIVE_TRAFFIC_CLASS,
+    TRAFFIC_CLASS,
+    Option32(UDP_LITE_LEVEL, 10, 0, Rule::Number), // UDPLITE_SEND_CSCOV
+    Option32(UDP_LITE_LEVEL, 11, 0, Rule::Number), // UDPLITE_RECV_CSCOV
 ];
 
 /// The options of one socket.
@@ -122,6 +131,11 @@ impl Options {
             Some(kept) => kept.2 = value,
             None => self.values.push((level, name, value)),
         }
+    }
+
+    /// The header of what is sent with these options.
+    pub(crate) fn header(&self) -> Header {
+        Header { hop_limit: self.get(HOPS) as u8, traffic_class: self.get(TRAFFIC_CLASS) as u8 }
     }
 
     fn value(&self, level: u32, name: u32) -> Option<u32> {
@@ -156,6 +170,7 @@ impl Socket {
             SOCKET_LEVEL => {}
             _ if self.family == UNIX => return Err(Errno::OPNOTSUPP),
             TCP_LEVEL if self.kind == DATAGRAM => return Err(Errno::NOPROTOOPT),
+            UDP_LITE_LEVEL if self.protocol != UDP_LITE => return Err(Errno::NOPROTOOPT),
             _ => {}
         }
         let found = KNOWN.iter().find(|option| (option.0, option.1) == (level, name));

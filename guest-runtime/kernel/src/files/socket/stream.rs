@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::address::{Address, Endpoint};
-use super::{INTERNET, Listener, Rights, STREAM, Socket, State};
+use super::{INTERNET, Listener, Rights, STREAM, Socket, State, TCP};
 use crate::errno::Errno;
 use crate::files::Files;
 use crate::files::limits::{BACKLOG_MAX, SOCKET_BYTES, SOCKETS_MAX};
@@ -121,7 +121,7 @@ impl Files {
             local = to.source(local.port);
             socket.local = Address::Internet(local);
         }
-        let listener = self.reached(STREAM, local, to).ok_or(Errno::CONNREFUSED)?;
+        let listener = self.reached(TCP, local, to).ok_or(Errno::CONNREFUSED)?;
         self.socket_mut(index)?.peer = Address::Internet(to);
         self.connect_to(index, listener, true)
     }
@@ -153,7 +153,7 @@ impl Files {
         let client = self.sockets.get(index).ok_or(Errno::BADF)?;
         let (peer, reached) = (client.local.clone(), client.peer.clone());
         let server = self.sockets.get(listener).ok_or(Errno::CONNREFUSED)?;
-        let mut accepted = Socket::new(server.family, STREAM);
+        let mut accepted = Socket::new(server.family, STREAM, server.protocol);
         accepted.options = server.options.clone();
         accepted.local = if server.is_local() { server.local.clone() } else { reached };
         accepted.peer = peer;

@@ -4,29 +4,54 @@ use alloc::vec::Vec;
 
 use crate::errno::Errno;
 use crate::files::limits::RIGHTS_MAX;
-use crate::files::socket::SOCKET_LEVEL;
+use crate::files::socket::{INTERNET_6, IPV6_LEVEL, SOCKET_LEVEL, UNIX};
 use crate::syscall::call::{half_at, word_at};
 
 const HEADER_BYTES: usize = 16;
 const RIGHTS: u32 = 1;
 const CREDENTIALS: u32 = 2;
+const HOP_LIMIT: u32 = 52;
+const TRAFFIC_CLASS: u32 = 67;
 
-/// The descriptors that ancillary data of `AF_UNIX` names. Who sends is always the same one: credentials are only checked.
-pub(super) fn descriptors(mut data: &[u8]) -> Result<Vec<u32>, Errno> {
-    let mut fds = Vec::new();
-    while data.len() >= HEADER_BYTES {
-        let length = usize::try_from(word_at(data, 0)).ok();
-        let length = length.filter(|length| (HEADER_BYTES..=data.len()).contains(length)).ok_or(Errno::INVAL)?;
-        let body = &data[HEADER_BYTES..length];
-        match (half_at(data, 8), half_at(data, 12)) {
-            (SOCKET_LEVEL, RIGHTS) if body.len() / 4 + fds.len() > RIGHTS_MAX => return Err(Errno::INVAL),
-            (SOCKET_LEVEL, RIGHTS) => fds.extend(body.chunks_exact(4).map(|fd| half_at(fd, 0))),
-            (SOCKET_LEVEL, CREDENTIALS) if body.len() == 12 => {}
-            _ => return Err(Errno::INVAL),
+/// What ancillary data asks for.
+#[derive(Debug, Default)]
+pub(super) struct Request {
+    /// Descriptors to send along.
+    pub(super) fds: Vec<u32>,
+    pub(super) hop_limit: Option<u8>,
+    pub(super) traffic_class: Option<u8>,
+}
+
+impl Request {
+    /// Reads the ancillary data of a message on a socket of that family. Who sends is always the same one: credentials are only
+    /// looked at.
+    pub(super) fn parse(family: u32, mut data: &[u8]) -> Result<Request, Errno> {
+        let mut request = Request::default();
+        while data.len() >= HEADER_BYTES {
+            let length = usize::try_from(word_at(data, 0)).ok();
+            let length = length.filter(|length| (HEADER_BYTES..=data.len()).contains(length)).ok_or(Errno::INVAL)?;
+            let body = &data[HEADER_BYTES..length];
+            match (family, half_at(data, 8), half_at(data, 12), body.len()) {
+                (UNIX, SOCKET_LEVEL, RIGHTS, bytes) if bytes / 4 + request.fds.len() <= RIGHTS_MAX => {
+                    request.fds.extend(body.chunks_exact(4).map(|fd| half_at(fd, 0)));
+                }
+                (UNIX, SOCKET_LEVEL, CREDENTIALS, 12) => {}
+                (INTERNET_6, IPV6_LEVEL, HOP_LIMIT, 4) => request.hop_limit = field(half_at(body, 0))?,
+                (INTERNET_6, IPV6_LEVEL, TRAFFIC_CLASS, 4) => request.traffic_class = field(half_at(body, 0))?,
+                _ => return Err(Errno::INVAL),
+            }
+            data = data.get(length.next_multiple_of(8)..).unwrap_or(&[]);
         }
-        data = data.get(length.next_multiple_of(8)..).unwrap_or(&[]);
+        Ok(request)
     }
-    Ok(fds)
+}
+
+/// A field of a header; -1 is what the socket has.
+fn field(value: u32) -> Result<Option<u8>, Errno> {
+    match value {
+        u32::MAX => Ok(None),
+        value => u8::try_from(value).map(Some).map_err(|_| Errno::INVAL),
+    }
 }
 
 /// Ancillary data for the program, within the room that it has.
@@ -49,22 +74,30 @@ impl Control {
 
     pub(super) fn put_rights(&mut self, fds: &[u32]) {
         let data: Vec<u8> = fds.iter().flat_map(|fd| fd.to_le_bytes()).collect();
-        self.put(RIGHTS, &data);
+        self.put(SOCKET_LEVEL, RIGHTS, &data);
     }
 
     /// Number of the process, user and group: those of the only process that there is.
     pub(super) fn put_credentials(&mut self, process: u32) {
-        self.put(CREDENTIALS, &[process.to_le_bytes(), [0; 4], [0; 4]].concat());
+        self.put(SOCKET_LEVEL, CREDENTIALS, &[process.to_le_bytes(), [0; 4], [0; 4]].concat());
     }
 
-    fn put(&mut self, kind: u32, data: &[u8]) {
-        let length = HEADER_BYTES + data.len();
-        if length > self.room - self.bytes.len() {
-            self.is_cut = true;
-            return;
-        }
+    pub(super) fn put_hop_limit(&mut self, hop_limit: u8) {
+        self.put(IPV6_LEVEL, HOP_LIMIT, &u32::from(hop_limit).to_le_bytes());
+    }
+
+    pub(super) fn put_traffic_class(&mut self, traffic_class: u8) {
+        self.put(IPV6_LEVEL, TRAFFIC_CLASS, &u32::from(traffic_class).to_le_bytes());
+    }
+
+    /// Adds an item, or as much of it as there is room for; of one whose header does not fit, nothing.
+    fn put(&mut self, level: u32, kind: u32, data: &[u8]) {
+        let left = self.room - self.bytes.len();
+        let length = (HEADER_BYTES + data.len()).min(left);
+        self.is_cut |= length < HEADER_BYTES + data.len();
+        let Some(data) = data.get(..length.wrapping_sub(HEADER_BYTES)) else { return };
         self.bytes.extend_from_slice(&(length as u64).to_le_bytes());
-        self.bytes.extend_from_slice(&SOCKET_LEVEL.to_le_bytes());
+        self.bytes.extend_from_slice(&level.to_le_bytes());
         self.bytes.extend_from_slice(&kind.to_le_bytes());
         self.bytes.extend_from_slice(data);
         self.bytes.resize(self.bytes.len().next_multiple_of(8).min(self.room), 0);

@@ -2,11 +2,14 @@
 
 use alloc::vec::Vec;
 
-use super::control::{Control, descriptors};
+use super::control::{Control, Request};
 use super::{Patience, block, load_address, room_for_address};
 use crate::errno::Errno;
 use crate::files::limits::{ADDRESS_BYTES_MAX, CONTROL_BYTES_MAX, LOCAL_DATAGRAM_BYTES_MAX, SOCKET_BYTES};
-use crate::files::socket::{Address, DATAGRAM, Datagram, PASS_CREDENTIALS, UNIX};
+use crate::files::socket::{
+    Address, DATAGRAM, Datagram, Header, INTERNET_6, PASS_CREDENTIALS, RECEIVE_HOP_LIMIT, RECEIVE_TRAFFIC_CLASS,
+    Socket, UNIX,
+};
 use crate::syscall::call::transfer_bytes;
 use crate::syscall::call::{
     Answer, Call, DONE, Reply, WORKING_DIRECTORY, half_at, input, load, output, store, word_at,
@@ -29,6 +32,7 @@ struct Received {
     from: Address,
     /// Descriptions that came with it.
     rights: Vec<u32>,
+    header: Header,
     flags: u32,
 }
 
@@ -42,7 +46,7 @@ enum Attempt {
 pub(crate) fn sendto(call: &mut Call<'_>) -> Answer {
     let [fd, address, bytes, flags, to, to_bytes] = call.arguments;
     let to = destination(call, fd, (to, to_bytes))?;
-    send(call, fd, &[Segment { address, bytes: transfer_bytes(bytes) }], flags as u32, to.as_ref(), &[])
+    send(call, fd, &[Segment { address, bytes: transfer_bytes(bytes) }], flags as u32, to.as_ref(), &Request::default())
 }
 
 /// `sendmsg(fd, message, flags)`.
@@ -52,16 +56,14 @@ pub(crate) fn sendmsg(call: &mut Call<'_>) -> Answer {
     let to = destination(call, fd, (word_at(&header, 0), u64::from(half_at(&header, 8))))?;
     let segments = Segments::load(call.memory, word_at(&header, 16), word_at(&header, 24))?;
     let (control, control_bytes) = (word_at(&header, 32), word_at(&header, 40));
-    let fds = if control == 0 || control_bytes == 0 {
-        Vec::new()
-    } else if control_bytes > CONTROL_BYTES_MAX {
-        return Err(Errno::NOBUFS);
-    } else if call.files.socket(fd)?.1.family != UNIX {
-        return Err(Errno::INVAL);
-    } else {
-        descriptors(input(call.memory, control, control_bytes)?)?
+    let request = match control_bytes {
+        _ if control == 0 => Request::default(),
+        0..=CONTROL_BYTES_MAX => {
+            Request::parse(call.files.socket(fd)?.1.family, input(call.memory, control, control_bytes)?)?
+        }
+        _ => return Err(Errno::NOBUFS),
     };
-    send(call, fd, segments.as_slice(), flags as u32, to.as_ref(), &fds)
+    send(call, fd, segments.as_slice(), flags as u32, to.as_ref(), &request)
 }
 
 /// Where a message is to go, if it says so itself.
@@ -73,27 +75,32 @@ fn destination(call: &Call<'_>, fd: u64, (address, bytes): (u64, u64)) -> Result
     load_address(call, socket.family, (address, bytes))
 }
 
+/// The plain form of sending, for `write`.
+pub(crate) fn write(call: &mut Call<'_>, fd: u64, segments: &[Segment]) -> Answer {
+    send(call, fd, segments, 0, None, &Request::default())
+}
+
 /// What every way of writing to a socket comes down to.
-pub(crate) fn send(
+fn send(
     call: &mut Call<'_>,
     fd: u64,
     segments: &[Segment],
     flags: u32,
     to: Option<&Address>,
-    fds: &[u32],
+    request: &Request,
 ) -> Answer {
     if flags & OUT_OF_BAND != 0 {
         return Err(Errno::OPNOTSUPP);
     }
     let (index, socket) = call.files.socket(fd)?;
     if socket.kind == DATAGRAM {
-        return send_datagram(call, (fd, index), segments, flags, to, fds);
+        return send_datagram(call, (fd, index), segments, flags, to, request);
     }
     if to.is_some() && socket.family == UNIX {
         return Err(if socket.is_connected() { Errno::ISCONN } else { Errno::OPNOTSUPP });
     }
     // A message that had to wait has its descriptors under way already.
-    let mut rights = if call.resume.done_bytes == 0 { call.files.refer(fds)? } else { Vec::new() };
+    let mut rights = if call.resume.done_bytes == 0 { call.files.refer(&request.fds)? } else { Vec::new() };
     let answer = send_stream(call, (fd, index), segments, flags, &mut rights);
     call.files.forget(rights);
     answer
@@ -153,7 +160,7 @@ fn send_datagram(
     segments: &[Segment],
     flags: u32,
     to: Option<&Address>,
-    fds: &[u32],
+    request: &Request,
 ) -> Answer {
     let total: u64 = segments.iter().map(|segment| segment.bytes).sum();
     if total > LOCAL_DATAGRAM_BYTES_MAX as u64 {
@@ -165,7 +172,10 @@ fn send_datagram(
     for segment in segments {
         message.bytes.extend_from_slice(input(call.memory, segment.address, segment.bytes)?);
     }
-    message.rights = call.files.refer(fds)?;
+    let header = call.files.socket(fd)?.1.options.header();
+    message.header.hop_limit = request.hop_limit.unwrap_or(header.hop_limit);
+    message.header.traffic_class = request.traffic_class.unwrap_or(header.traffic_class);
+    message.rights = call.files.refer(&request.fds)?;
     let start = call.files.start_of(WORKING_DIRECTORY)?;
     let sent = call.files.send_datagram(index, to, start, &mut message);
     call.files.forget(message.rights);
@@ -219,15 +229,13 @@ pub(crate) fn recvmsg(call: &mut Call<'_>) -> Answer {
     }
     output(call.memory, control, control_room)?;
     let (_, socket) = call.files.socket(fd)?;
-    let (family, names_sender) = (socket.family, socket.options.get(PASS_CREDENTIALS) != 0);
+    let (family, told) = (socket.family, Told::of(socket));
     let received = match receive(call, fd, segments.as_slice(), flags as u32) {
         Attempt::Not(answer) => return answer,
         Attempt::Got(received) => received,
     };
     let mut out = Control::new(control_room as usize);
-    if names_sender && family == UNIX {
-        out.put_credentials(call.files.process_id());
-    }
+    told.put(&mut out, &received.header, call.files.process_id());
     if !received.rights.is_empty() {
         let closes = flags as u32 & CLOSE_ON_EXEC != 0;
         let (fds, is_cut) = call.files.receive_rights(received.rights, out.rights_room(), closes);
@@ -245,6 +253,37 @@ pub(crate) fn recvmsg(call: &mut Call<'_>) -> Answer {
     header[48..52].copy_from_slice(&(received.flags | cut | flags as u32 & CLOSE_ON_EXEC).to_le_bytes());
     store(call.memory, message, &header)?;
     Ok(Reply::Value(received.bytes))
+}
+
+/// What a socket is told of each message besides its bytes.
+struct Told {
+    credentials: bool,
+    hop_limit: bool,
+    traffic_class: bool,
+}
+
+impl Told {
+    fn of(socket: &Socket) -> Told {
+        let asks = |option| socket.options.get(option) != 0;
+        let over_ipv6 = socket.family == INTERNET_6 && socket.kind == DATAGRAM;
+        Told {
+            credentials: socket.family == UNIX && asks(PASS_CREDENTIALS),
+            hop_limit: over_ipv6 && asks(RECEIVE_HOP_LIMIT),
+            traffic_class: over_ipv6 && asks(RECEIVE_TRAFFIC_CLASS),
+        }
+    }
+
+    fn put(&self, out: &mut Control, header: &Header, process: u32) {
+        if self.credentials {
+            out.put_credentials(process);
+        }
+        if self.hop_limit {
+            out.put_hop_limit(header.hop_limit);
+        }
+        if self.traffic_class {
+            out.put_traffic_class(header.traffic_class);
+        }
+    }
 }
 
 /// The address that a message came from, for the program. A stream's bytes come from none.
@@ -323,7 +362,7 @@ fn receive_datagram(
     let Some(message) = call.files.next_datagram(index)? else {
         return Ok(Attempt::Not(block(call, fd, flags, Patience::Receiving)));
     };
-    let mut received = Received { from: message.from.clone(), ..Received::default() };
+    let mut received = Received { from: message.from.clone(), header: message.header, ..Received::default() };
     let mut left = &message.bytes[..];
     for segment in segments {
         let (part, rest) = left.split_at(left.len().min(usize::try_from(segment.bytes).unwrap_or(usize::MAX)));

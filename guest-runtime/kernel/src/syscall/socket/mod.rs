@@ -10,25 +10,25 @@ use crate::errno::Errno;
 use crate::files::description::{Object, flag};
 use crate::files::limits::ADDRESS_BYTES_MAX;
 use crate::files::readiness::Awaited;
-use crate::files::socket::{Address, Connecting, DATAGRAM, Endpoint, INTERNET, INTERNET_6, STREAM, UNIX};
+use crate::files::socket::{
+    Address, Connecting, DATAGRAM, Endpoint, INTERNET, INTERNET_6, STREAM, TCP, UDP, UDP_LITE, UNIX,
+};
 
 /// `SOCK_NONBLOCK` and `SOCK_CLOEXEC` are the flags of `open`.
 const TYPE_FLAGS: u32 = flag::NONBLOCKING | flag::CLOSE_ON_EXEC;
-const TCP: u32 = 6;
-const UDP: u32 = 17;
 
 /// `socket(family, type, protocol)`.
 pub(crate) fn socket(call: &mut Call<'_>) -> Answer {
-    let (family, kind, protocol) = (call.word(0), call.word(1) & !TYPE_FLAGS, call.word(2));
-    check_type(family, kind, protocol)?;
-    let fd = call.files.open_socket(family, kind, call.word(1) & TYPE_FLAGS)?;
+    let (family, kind) = (call.word(0), call.word(1) & !TYPE_FLAGS);
+    let protocol = protocol_of(family, kind, call.word(2))?;
+    let fd = call.files.open_socket((family, kind, protocol), call.word(1) & TYPE_FLAGS)?;
     Ok(Reply::Value(u64::from(fd)))
 }
 
 /// `socketpair(family, type, protocol, fds)`: of the family `AF_UNIX`.
 pub(crate) fn socketpair(call: &mut Call<'_>) -> Answer {
-    let (family, kind, protocol) = (call.word(0), call.word(1) & !TYPE_FLAGS, call.word(2));
-    check_type(family, kind, protocol)?;
+    let (family, kind) = (call.word(0), call.word(1) & !TYPE_FLAGS);
+    protocol_of(family, kind, call.word(2))?;
     if family != UNIX {
         return Err(Errno::OPNOTSUPP);
     }
@@ -39,18 +39,20 @@ pub(crate) fn socketpair(call: &mut Call<'_>) -> Answer {
     DONE
 }
 
-fn check_type(family: u32, kind: u32, protocol: u32) -> Result<(), Errno> {
+/// The protocol of a socket for which the program asks for `wanted`; 0: what there is.
+fn protocol_of(family: u32, kind: u32, wanted: u32) -> Result<u32, Errno> {
     if ![UNIX, INTERNET, INTERNET_6].contains(&family) {
         return Err(Errno::AFNOSUPPORT);
     }
-    let own = match (family, kind) {
+    match (family, kind, wanted) {
         // PF_UNIX may be given as the protocol.
-        (UNIX, STREAM | DATAGRAM) => UNIX,
-        (_, STREAM) => TCP,
-        (_, DATAGRAM) => UDP,
-        _ => return Err(Errno::SOCKTNOSUPPORT),
-    };
-    if protocol == 0 || protocol == own { Ok(()) } else { Err(Errno::PROTONOSUPPORT) }
+        (UNIX, STREAM | DATAGRAM, 0 | UNIX) => Ok(0),
+        (INTERNET | INTERNET_6, STREAM, 0 | TCP) => Ok(TCP),
+        (INTERNET | INTERNET_6, DATAGRAM, 0 | UDP) => Ok(UDP),
+        (INTERNET | INTERNET_6, DATAGRAM, UDP_LITE) => Ok(UDP_LITE),
+        (_, STREAM | DATAGRAM, _) => Err(Errno::PROTONOSUPPORT),
+        _ => Err(Errno::SOCKTNOSUPPORT),
+    }
 }
 
 /// `bind(fd, address, bytes)`.

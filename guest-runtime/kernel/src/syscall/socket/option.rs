@@ -2,10 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::{TCP, UDP};
 use crate::errno::Errno;
 use crate::files::limits::ADDRESS_BYTES_MAX;
-use crate::files::socket::{SOCKET_LEVEL, STREAM, Socket, State, UNIX};
+use crate::files::socket::{SOCKET_LEVEL, Socket, State, UNIX};
 use crate::syscall::call::{Answer, Call, DONE, half_at, input, load, load_timeval, output, store};
 
 // Options of the socket level that are more than a number, or can only be read.
@@ -81,7 +80,7 @@ pub(crate) fn getsockopt(call: &mut Call<'_>) -> Answer {
         (SOCKET_LEVEL, RECEIVE_TIMEOUT) => timeval(socket.options.receive_timeout_ns),
         (SOCKET_LEVEL, SEND_TIMEOUT) => timeval(socket.options.send_timeout_ns),
         (SOCKET_LEVEL, IS_LISTENING) => number(u32::from(matches!(socket.state, State::Listening(_)))),
-        (SOCKET_LEVEL, PROTOCOL) => number(protocol(socket)),
+        (SOCKET_LEVEL, PROTOCOL) => number(socket.protocol),
         (SOCKET_LEVEL, DOMAIN) => number(socket.family),
         _ => number(socket.options.get(socket.option(level, name)?)),
     };
@@ -97,14 +96,6 @@ pub(crate) fn getsockopt(call: &mut Call<'_>) -> Answer {
         call.files.take_error(index);
     }
     DONE
-}
-
-fn protocol(socket: &Socket) -> u32 {
-    match (socket.family, socket.kind) {
-        (UNIX, _) => 0,
-        (_, STREAM) => TCP,
-        _ => UDP,
-    }
 }
 
 fn pair((one, two): (u32, u32)) -> Vec<u8> {
