@@ -82,6 +82,55 @@ async fn without_an_interpreter_rustpython_stands_in() {
     live.stop().await;
 }
 
+/// A wheel with one module, which needs nothing from anywhere.
+fn wheel(folder: &Path) -> PathBuf {
+    let metadata = "Metadata-Version: 2.1\nName: colours\nVersion: 1.0\n";
+    let description = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
+    let record = "colours.py,,\ncolours-1.0.dist-info/METADATA,,\ncolours-1.0.dist-info/WHEEL,,\ncolours-1.0.dist-info/RECORD,,\n";
+    let path = folder.join("colours-1.0-py3-none-any.whl");
+    let files = [
+        ("colours.py", "sky = 'blue'\n"),
+        ("colours-1.0.dist-info/METADATA", metadata),
+        ("colours-1.0.dist-info/WHEEL", description),
+        ("colours-1.0.dist-info/RECORD", record),
+    ];
+    std::fs::write(&path, package(&files)).expect("it is written");
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packages_are_installed_beside_the_code() {
+    let Some(minor) = host_minor() else { return };
+    let live = Live::with(|settings| settings.python = Some(PathBuf::from("python3"))).await;
+    let folder = tempfile::tempdir().expect("a directory");
+    let app = folder.path().join("painter");
+    std::fs::create_dir(&app).expect("it is made");
+    let code = "import colours, sys\ndef handler(event, context):\n    return [colours.sky, sys.version_info[1]]\n";
+    std::fs::write(app.join("handler.py"), code).expect("it is written");
+    let requirements = folder.path().join("requirements.txt");
+    std::fs::write(&requirements, format!("{}\n", wheel(folder.path()).display())).expect("it is written");
+    let endpoint = format!("http://{}", live.address);
+    let deploy = move |requirements: PathBuf| {
+        let mut command = Command::new(MAYFLY);
+        command.arg("deploy").arg(&app).args(["--endpoint", &endpoint, "--requirements"]).arg(requirements);
+        // No index is asked: a test that needs one tests the network.
+        tokio::task::spawn_blocking(move || command.env("PIP_NO_INDEX", "1").output().expect("it starts"))
+    };
+    let deployed = deploy(requirements).await.expect("it ends");
+    assert!(deployed.status.success(), "{deployed:?}");
+    assert_eq!(live.invoke("painter", &json!({})).await.good(), json!(["blue", minor]));
+
+    let wrong = folder.path().join("wrong.txt");
+    std::fs::write(&wrong, "no-such-package-anywhere\n").expect("it is written");
+    let failed = deploy(wrong).await.expect("it ends");
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(
+        text(&failed.stderr).contains("ERROR: No matching distribution found for no-such-package-anywhere"),
+        "{failed:?}"
+    );
+    live.stop().await;
+}
+
 fn runtime(data: &Path, arguments: &[&str]) -> Output {
     Command::new(MAYFLY)
         .args(["runtime", "--data-dir"])

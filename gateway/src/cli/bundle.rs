@@ -1,6 +1,7 @@
 //! A folder as a package: always the same bytes for the same files.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Cursor, Write},
     path::{Path, PathBuf},
@@ -14,29 +15,37 @@ const SKIPPED: &[&str] = &[".git", ".venv", "__pycache__", ".DS_Store"];
 /// What describes the function: left out at the top.
 const SKIPPED_AT_TOP: &[&str] = &["function.json", "event.json", "expected.json"];
 
-/// A zip of the files in `folder`. A problem is one sentence.
-pub(super) fn folder(folder: &Path) -> Result<Vec<u8>, String> {
-    let mut files = Vec::new();
-    walk(folder, Path::new(""), &mut files)?;
-    if files.is_empty() {
-        return Err(format!("the folder {} has no files; give the one with the function's code", folder.display()));
+/// A zip of the files in `code`, and of those in `packages` that have other names. A problem is one sentence.
+pub(super) fn folder(code: &Path, packages: Option<&Path>) -> Result<Vec<u8>, String> {
+    let mut files = BTreeMap::new();
+    for folder in packages.into_iter().chain([code]) {
+        let mut found = Vec::new();
+        walk(folder, Path::new(""), &mut found)?;
+        if found.is_empty() && folder == code {
+            return Err(format!("the folder {} has no files; give the one with the function's code", code.display()));
+        }
+        files.extend(found.into_iter().map(|file| (file.to_string_lossy().into_owned(), folder.join(file))));
     }
     let mut contents = Vec::with_capacity(files.len());
     let mut bytes = 0;
-    for file in files {
-        let path = folder.join(&file);
+    for (name, path) in files {
         let content = fs::read(&path).map_err(|error| format!("cannot read {} ({error})", path.display()))?;
         bytes += content.len() as u64;
         if bytes > limits::PACKAGE_UNZIPPED_BYTES {
             let limit = limits::PACKAGE_UNZIPPED_BYTES;
             return Err(format!(
-                "the files in {} have more than {limit} bytes, which Lambda does not take",
-                folder.display()
+                "the files of {} have more than {limit} bytes, which Lambda does not take",
+                code.display()
             ));
         }
-        contents.push((file.to_string_lossy().into_owned(), content));
+        contents.push((name, content));
     }
-    zip(contents.iter().map(|(name, content)| (name.as_str(), content.as_slice())))
+    let zipped = zip(contents.iter().map(|(name, content)| (name.as_str(), content.as_slice())))?;
+    if zipped.len() > limits::PACKAGE_ZIPPED_BYTES {
+        let (bytes, limit) = (zipped.len(), limits::PACKAGE_ZIPPED_BYTES);
+        return Err(format!("the package of {} has {bytes} bytes, and Lambda takes {limit}", code.display()));
+    }
+    Ok(zipped)
 }
 
 /// A zip of these files.
@@ -99,14 +108,37 @@ mod tests {
         write("lib/data.json", "{}");
         write("event.json", "{}");
         write("__pycache__/handler.pyc", "");
-        let zipped = folder(dir.path()).expect("packed");
-        assert_eq!(zipped, folder(dir.path()).expect("packed"));
+        let zipped = folder(dir.path(), None).expect("packed");
+        assert_eq!(zipped, folder(dir.path(), None).expect("packed"));
 
+        assert_eq!(
+            read(zipped),
+            [("handler.py".to_owned(), "x = 1".to_owned()), ("lib/data.json".into(), "{}".into())]
+        );
+    }
+
+    fn read(zipped: Vec<u8>) -> Vec<(String, String)> {
         let mut archive = zip::ZipArchive::new(Cursor::new(zipped)).expect("a zip");
-        let names: Vec<String> = archive.file_names().map(str::to_owned).collect();
-        assert_eq!(names, ["handler.py", "lib/data.json"]);
-        let mut text = String::new();
-        archive.by_name("handler.py").expect("there").read_to_string(&mut text).expect("text");
-        assert_eq!(text, "x = 1");
+        let mut files = Vec::new();
+        for index in 0..archive.len() {
+            let mut file = archive.by_index(index).expect("there");
+            let (name, mut text) = (file.name().to_owned(), String::new());
+            file.read_to_string(&mut text).expect("text");
+            files.push((name, text));
+        }
+        files
+    }
+
+    #[test]
+    fn code_goes_over_packages() {
+        let (code, packages) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        fs::write(code.path().join("handler.py"), "ours").expect("written");
+        assert!(folder(packages.path(), Some(code.path())).is_err(), "packages alone are no function");
+        for name in ["handler.py", "module.py"] {
+            fs::write(packages.path().join(name), "theirs").expect("written");
+        }
+        let zipped = folder(code.path(), Some(packages.path())).expect("packed");
+        let expected = [("handler.py", "ours"), ("module.py", "theirs")];
+        assert_eq!(read(zipped), expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
     }
 }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::{
     bundle,
     client::{Client, Endpoint, function_path},
+    requirements::{Folder, Installer},
 };
 
 /// Create a function, or update it.
@@ -26,7 +27,7 @@ pub(super) struct Deploy {
     /// Name of the function [default: name of the folder or file]
     #[arg(long)]
     name: Option<String>,
-    /// What runs it: rustpython, or python3.N [default: rustpython]
+    /// What runs it: rustpython, or python3.N [default: rustpython; with --requirements, this host's python3.N]
     #[arg(long)]
     runtime: Option<String>,
     /// MODULE.FUNCTION [default: handler.handler or lambda_function.lambda_handler, whichever is there]
@@ -44,6 +45,9 @@ pub(super) struct Deploy {
     /// Memory after an invocation: reuse keeps it, fresh puts it back
     #[arg(long, value_name = "MODE", value_parser = ["reuse", "fresh"])]
     state: Option<String>,
+    /// List of packages that this host's pip installs beside the code
+    #[arg(long, value_name = "FILE")]
+    requirements: Option<PathBuf>,
     /// Seconds to wait until it can be invoked
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     wait: u64,
@@ -58,7 +62,8 @@ before it.
 Examples:
   mayfly deploy functions/hello
   mayfly deploy app.zip --name api --handler app.main --memory 256 --env STAGE=test
-  mayfly deploy functions/counter --state fresh";
+  mayfly deploy functions/counter --state fresh
+  mayfly deploy app --runtime python3.11 --requirements app/requirements.txt";
 
 /// Role of functions that need none: kept and given back, never looked at.
 const ROLE: &str = "arn:aws:iam::000000000000:role/mayfly";
@@ -68,7 +73,10 @@ const POLL: Duration = Duration::from_millis(20);
 impl Deploy {
     pub(super) async fn run(self) -> Result<ExitCode, String> {
         let begun = Instant::now();
-        let (package, described) = read_source(&self.source)?;
+        let mut described = described(&self.source)?;
+        let packages = self.install(&mut described)?;
+        let package = package(&self.source, packages.as_ref().map(|folder| folder.path.as_path()))?;
+        drop(packages);
         let name = self.name()?;
         let members = self.members(described)?;
         let mut client = self.endpoint.client()?;
@@ -86,6 +94,16 @@ impl Deploy {
         let stem = if path.is_dir() { path.file_name() } else { path.file_stem() };
         stem.map(|name| name.to_string_lossy().into_owned())
             .ok_or_else(|| format!("{} gives no name for the function; give one with --name", self.source.display()))
+    }
+
+    /// The packages that were asked for, for the runtime that was asked for; or else for the one that they decide on.
+    fn install(&self, described: &mut Map<String, Value>) -> Result<Option<Folder>, String> {
+        let Some(requirements) = &self.requirements else { return Ok(None) };
+        let runtime = self.runtime.as_deref().or_else(|| described.get("Runtime").and_then(Value::as_str));
+        let installer = Installer::find(runtime)?;
+        let folder = installer.install(requirements)?;
+        described.entry("Runtime").or_insert_with(|| json!(installer.runtime));
+        Ok(Some(folder))
     }
 
     /// The members of CreateFunction: what the folder says, and the flags over it.
@@ -129,21 +147,28 @@ impl Deploy {
     }
 }
 
-/// The package, and what a `function.json` beside the code says.
-fn read_source(source: &Path) -> Result<(Vec<u8>, Map<String, Value>), String> {
-    if !source.is_dir() {
-        let package = std::fs::read(source).map_err(|error| {
-            format!("cannot read {} ({error}); give a folder with code, or a zip file", source.display())
-        })?;
-        return Ok((package, Map::new()));
-    }
+/// What a `function.json` beside the code says.
+fn described(source: &Path) -> Result<Map<String, Value>, String> {
     let path = source.join("function.json");
-    let described = match std::fs::read(&path) {
-        Err(_) => Map::new(),
-        Ok(text) => serde_json::from_slice(&text)
-            .map_err(|error| format!("{} is not a JSON object ({error})", path.display()))?,
-    };
-    Ok((bundle::folder(source)?, described))
+    match std::fs::read(&path) {
+        Err(_) => Ok(Map::new()),
+        Ok(text) => {
+            serde_json::from_slice(&text).map_err(|error| format!("{} is not a JSON object ({error})", path.display()))
+        }
+    }
+}
+
+/// The package: a zip file as it is, or the code in a folder and the packages in another.
+fn package(source: &Path, packages: Option<&Path>) -> Result<Vec<u8>, String> {
+    match (source.is_dir(), packages) {
+        (true, packages) => bundle::folder(source, packages),
+        (false, None) => std::fs::read(source).map_err(|error| {
+            format!("cannot read {} ({error}); give a folder with code, or a zip file", source.display())
+        }),
+        (false, Some(_)) => {
+            Err(format!("{} is no folder; --requirements adds packages to the code in a folder", source.display()))
+        }
+    }
 }
 
 /// Creates the function, or updates it if there is one, and waits until it can be invoked. Says which of them it was.

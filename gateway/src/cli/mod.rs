@@ -10,6 +10,7 @@ mod invoke;
 mod list;
 mod logs;
 mod options;
+mod requirements;
 mod runtime;
 mod serve;
 mod table;

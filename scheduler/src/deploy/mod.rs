@@ -46,10 +46,17 @@ pub(crate) struct Deployer {
     /// The RustPython program.
     program: &'static [u8],
     pub(crate) offer: Arc<Offer>,
-    /// By key. Of each runtime the last: functions that are bound to an earlier one hold what they need of it.
-    bases: Mutex<HashMap<String, (String, Arc<OnceCell<Arc<Base>>>)>>,
+    /// Of each runtime the last: functions that are bound to an earlier one hold what they need of it.
+    bases: Mutex<HashMap<String, Place>>,
     is_ready: AtomicBool,
     places: Semaphore,
+}
+
+/// Where the base with that key is, or will be.
+#[derive(Default)]
+struct Place {
+    key: String,
+    base: Arc<OnceCell<Arc<Base>>>,
 }
 
 /// A revision that has been made ready.
@@ -111,11 +118,11 @@ impl Deployer {
 
     fn cell(&self, runtime: &str, key: &str) -> Arc<OnceCell<Arc<Base>>> {
         let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
-        let (kept, cell) = bases.entry(runtime.to_owned()).or_default();
-        if kept != key {
-            (*kept, *cell) = (key.to_owned(), Arc::default());
+        let place = bases.entry(runtime.to_owned()).or_default();
+        if place.key != key {
+            *place = Place { key: key.to_owned(), ..Place::default() };
         }
-        cell.clone()
+        place.base.clone()
     }
 
     /// Makes `revision` ready.

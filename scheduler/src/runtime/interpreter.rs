@@ -14,7 +14,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{BuildError, PYTHON_MINORS};
+use super::BuildError;
 
 /// What it runs to describe itself.
 const SCRIPT: &str = include_str!("interpreter.py");
@@ -37,6 +37,8 @@ const LIBRARIES: &[&str] = &[
     "libnss_dns.so.2",
     "libz.so.1",
 ];
+/// The oldest CPython that the Python side runs on, as minor version.
+const MINOR_MIN: u32 = 9;
 /// Longest time that an interpreter may take for it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two looks at whether it has ended.
@@ -105,9 +107,8 @@ impl Interpreter {
         if self.implementation != "cpython" {
             return Err(unusable(python, format!("it is {}, and only CPython runs in guests", self.implementation)));
         }
-        if major != 3 || !PYTHON_MINORS.contains(&minor) {
-            let (first, last) = (PYTHON_MINORS.start(), PYTHON_MINORS.end());
-            return Err(unusable(python, format!("it is {}, and 3.{first} to 3.{last} can be used", self.version())));
+        if major != 3 || minor < MINOR_MIN {
+            return Err(unusable(python, format!("it is {}, and 3.{MINOR_MIN} or later is needed", self.version())));
         }
         if self.machine != "x86_64" {
             return Err(unusable(python, format!("it is for {}, and guests are x86-64", self.machine)));
@@ -211,7 +212,7 @@ mod tests {
             ("fails", Some("#!/bin/sh\necho no such thing >&2; exit 3".to_owned()), "no such thing"),
             ("silent", Some("#!/bin/sh\n".to_owned()), "not understood"),
             ("pypy", Some(says("pypy", "11", "x86_64")), "it is pypy"),
-            ("old", Some(says("cpython", "7", "x86_64")), "it is 3.7.1, and 3.8 to"),
+            ("old", Some(says("cpython", "8", "x86_64")), "it is 3.8.1, and 3.9 or later"),
             ("arm", Some(says("cpython", "11", "aarch64")), "aarch64"),
         ] {
             let path = text.map_or_else(|| directory.path().join(name), |text| program(name, &text));

@@ -58,7 +58,7 @@ impl Offer {
         if let Some(interpreter) = self.of_host(minor) {
             return Ok(Executor::Unpacked(interpreter.executable));
         }
-        if self.usual().is_none() && self.packed().is_empty() {
+        if PYTHON_MINORS.contains(&minor) && self.usual().is_none() && self.packed().is_empty() {
             return Ok(Executor::RustPython { stands_in: true });
         }
         Err(self.refuse(name))
@@ -141,7 +141,6 @@ mod tests {
         for python in [None, Some(data.path().join("no-such-python"))] {
             let offer = offer(data.path(), python);
             assert_eq!(offer.executor("rustpython").expect("always"), Executor::RustPython { stands_in: false });
-            // Not those that PATH may have: a host with none was meant.
             let stand_in = offer.executor("python3.8").expect("it stands in");
             assert_eq!(stand_in, Executor::RustPython { stands_in: true });
             for name in ["python3.7", "python3.99", "nodejs22.x", "provided.al2023", ""] {
