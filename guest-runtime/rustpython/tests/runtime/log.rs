@@ -1,7 +1,7 @@
 //! What is written where, and when.
 
 use crate::driver::Program;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn all_output_is_written_before_the_answer() {
@@ -72,4 +72,30 @@ fn closed_streams_are_the_functions_own_business() {
         Program::with_handler("import sys\ndef handler(event, context):\n  sys.stderr.close()\n  return 1");
     assert_eq!(program.invoke(&json!({})).value(), json!(1));
     assert_eq!(program.invoke(&json!({})).value(), json!(1));
+}
+
+#[test]
+fn the_log_can_be_json() {
+    let mut program = Program::start(&[(
+        "app.py",
+        "import logging\ndef handler(event, context):
+    logging.warning('x=%d', 5, extra={'order': 7})
+    raise ValueError('no')",
+    )]);
+    program.init_with("app.handler", &[("AWS_LAMBDA_LOG_FORMAT", "JSON")]);
+    program.invoke(&json!({}));
+    let log = program.log();
+    let mut records: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for record in &mut records {
+        let time = record["timestamp"].take();
+        assert!(time.as_str().is_some_and(|time| time.len() == 20 && time.ends_with('Z')), "{log}");
+    }
+    let request_id = "00000000-0000-4000-8000-000000000001";
+    let frame = crate::driver::frame(&program.task_root(), 4, "handler", "raise ValueError('no')");
+    let expected = [
+        json!({"timestamp": null, "level": "WARNING", "message": "x=5", "logger": "root", "requestId": request_id, "order": 7}),
+        json!({"timestamp": null, "level": "ERROR", "errorMessage": "no", "errorType": "ValueError", "requestId": request_id,
+               "stackTrace": [frame]}),
+    ];
+    assert_eq!(records, expected);
 }

@@ -68,3 +68,23 @@ fn randomness_is_the_kernels() {
     let files = program.invoke(&json!({})).value().to_string();
     assert!(!files.contains("random"), "no device is kept open to be read instead: {files}");
 }
+
+#[test]
+fn callbacks_are_called_after_a_restore_and_may_fail() {
+    let mut program = Program::with_handler(
+        "import mayfly
+calls = 0
+@mayfly.on_restore
+def renew():
+    global calls
+    calls += 1
+    if calls == 1: raise OSError('not yet')
+def handler(event, context): return calls",
+    );
+    assert_eq!(program.invoke(&json!({})).value(), json!(0));
+    let error = program.send(INVOKE, FLAG_RESTORED, &invocation_meta(), b"{}").error();
+    assert_eq!((&error["errorType"], &error["errorMessage"]), (&json!("OSError"), &json!("not yet")));
+    for _ in 0..2 {
+        assert_eq!(program.invoke(&json!({})).value(), json!(2), "again before the next event, and then no more");
+    }
+}
