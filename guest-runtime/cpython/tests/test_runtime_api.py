@@ -1,13 +1,12 @@
 """Clients of Lambda's Runtime API: AWS's own, as it is on PyPI, and one that does what it should not."""
 
 import json
+import pathlib
 import sys
 import unittest
 
-import aws_client
-from driver import INVOKE, REQUEST_ID, RESTORED, Gone, TestCase, error_of, frame
-
-sys.path[:0] = [str(aws_client.SOURCE)]
+import packages
+from driver import INVOKE, PYTHON, REQUEST_ID, RESTORED, Gone, TestCase, error_of, frame
 
 # A client in a few lines: the handler answers with what `ask` returned.
 CLIENT = """
@@ -118,7 +117,7 @@ class AwsLambdaRic(TestCase):
 
     def function(self, source, environment=(), **more):
         program = self.start({"app.py": source}, **more)
-        aws_client.install(program.task_root)
+        packages.add(packages.AWS_CLIENT, program.task_root)
         version = "AWS_Lambda_python%d.%d" % sys.version_info[:2]
         variables = {"MAYFLY_RUNTIME_INTERFACE": "awslambdaric", "AWS_EXECUTION_ENV": version, **dict(environment)}
         program.answer = program.send(1, program.init_meta("app.handler", variables))
@@ -152,7 +151,7 @@ class AwsLambdaRic(TestCase):
 
     def test_a_function_that_cannot_be_imported(self):
         program = self.start({"app.py": "import not_there"})
-        aws_client.install(program.task_root)
+        packages.add(packages.AWS_CLIENT, program.task_root)
         error = error_of(program.init, "app.handler", {"MAYFLY_RUNTIME_INTERFACE": "awslambdaric"})
         self.assertEqual(error["errorType"], "Runtime.ImportModuleError")
         self.assertEqual(error["errorMessage"], "Unable to import module 'app': No module named 'not_there'")
@@ -168,8 +167,8 @@ class Marshalling(unittest.TestCase):
     """The same results through AWS's marshaller and through ours."""
 
     def test_results_are_those_of_awslambdaric(self):
-        command = [aws_client.PYTHON, "-B", str(aws_client.SOURCE / "compare_results.py")]
-        results = json.loads(aws_client.run(command))
+        command = [PYTHON, "-B", str(pathlib.Path(__file__).with_name("compare_results.py"))]
+        results = json.loads(packages.run(packages.AWS_CLIENT, command))
         self.assertGreater(len(results), 30)
         for expression, theirs, ours in results:
             self.assertEqual(ours, theirs, expression)

@@ -20,16 +20,16 @@ REPOSITORY = HERE.parents[2]
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
-import aws_client  # noqa: E402
 import lambda_api  # noqa: E402
 import package  # noqa: E402
+import packages  # noqa: E402
 from matching import differences  # noqa: E402
 
 
 def main():
     options = parse()
     names = options.names or sorted(path.parent.name for path in HERE.glob("*/handler.py"))
-    more = aws_client.REQUIREMENTS if options.interface == "awslambdaric" else b""
+    more = packages.AWS_CLIENT if options.interface == "awslambdaric" else b""
     builder = package.Builder(options.python, options.work, more)
     runtime = options.runtime or builder.runtime
     print(f"{runtime}, {'host' if options.host else options.endpoint}, {options.repeat} invocations each\n")

@@ -46,6 +46,13 @@ def _numpy_random(numpy_random):
     numpy_random.seed()
 
 
+def _cryptography(rust):
+    # Its wheels bring an OpenSSL of their own.
+    openssl = getattr(getattr(rust, "_openssl", None), "lib", None)
+    if hasattr(openssl, "RAND_add"):
+        openssl.RAND_add(os.urandom(32), 32, 32.0)
+
+
 def _ssl(ssl):
     # OpenSSL seeds a generator per thread once and reseeds it after a fork, which it notices by the process id, or 2**16
     # requests. Adding to the primary generator has it take a seed from the kernel, too, and all others follow it at their
@@ -60,4 +67,5 @@ _RENEWALS = (
     # The one that has `seed`; `numpy.random` may be half imported or a lazy stand-in.
     ("numpy.random.mtrand", _numpy_random),
     ("_ssl", _ssl),
+    ("cryptography.hazmat.bindings._rust", _cryptography),
 )
