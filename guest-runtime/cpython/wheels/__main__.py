@@ -57,7 +57,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
     parser.add_argument("--host", action="store_true", help="on the host, without a guest")
-    parser.add_argument("--endpoint", default="http://127.0.0.1:9000", help="address of `mayfly serve`")
+    parser.add_argument("--endpoint", default=os.environ.get("MAYFLY_ENDPOINT", "http://127.0.0.1:9000"), help="address of `mayfly serve`")
     parser.add_argument("--python", default=sys.executable, help="the interpreter to package for")
     parser.add_argument("--runtime", help="name of the runtime (default: that of --python)")
     parser.add_argument("--state", choices=("reuse", "fresh"), default="reuse", help="tag mayfly:state")
