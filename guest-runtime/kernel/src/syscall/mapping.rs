@@ -229,6 +229,7 @@ impl<M: Machine> Memory<'_, M> {
             return self.remap_shared(file, Span { start: old, end: old + old_bytes }, new_bytes, is_movable);
         }
         if !is_fixed && !is_in_place && self.extend(old, old_bytes, new_bytes) {
+            self.show_more(part.map(|part| part.backing), old, old_bytes, new_bytes);
             return Ok(Action::Value(old));
         }
         if !is_allowed_to_move {
@@ -249,8 +250,18 @@ impl<M: Machine> Memory<'_, M> {
             return Err(Errno::NOMEM);
         };
         self.machine.copy(old, start, old_bytes.min(new_bytes));
+        self.show_more(Some(backing), start, old_bytes, new_bytes);
         self.system.space.unmap(old, old_bytes)?;
         Ok(Action::Value(start))
+    }
+
+    /// What a mapping of an image's file shows where it became longer.
+    fn show_more(&mut self, backing: Option<Backing>, start: u64, old_bytes: u64, new_bytes: u64) {
+        if let Some(Backing::Copy { source, source_end }) = backing {
+            let from = source.saturating_add(old_bytes);
+            let bytes = source_end.saturating_sub(from).min(new_bytes.saturating_sub(old_bytes));
+            self.machine.copy(from, start + old_bytes, bytes);
+        }
     }
 
     fn extend(&mut self, old: u64, old_bytes: u64, new_bytes: u64) -> bool {

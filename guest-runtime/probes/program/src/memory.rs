@@ -195,6 +195,14 @@ fn segments(_: &[u8]) -> Vec<u8> {
     assert_eq!(call(libc::SYS_mprotect, &[in_place, 4096, libc::PROT_READ as u64]), 0);
     assert_eq!(call(libc::SYS_madvise, &[in_place, 8192, libc::MADV_DONTNEED as u64]), 0);
     unmap(in_place, 8192);
+    // A copy that grows shows more of the file.
+    let private = map_file(&large, 0, PAGE, READ_WRITE, libc::MAP_PRIVATE, 4096) as u64;
+    bytes(private, 1)[0] = 0xff;
+    let grown = call(libc::SYS_mremap, &[private, 4096, 3 * 4096, libc::MREMAP_MAYMOVE as u64, 0]) as u64;
+    let expected = |at: usize| ((at + PAGE) % 251) as u8;
+    assert!(bytes(grown, 3 * PAGE).iter().enumerate().skip(1).all(|(at, &byte)| byte == expected(at)));
+    assert_eq!(bytes(grown, 1)[0], 0xff);
+    unmap(grown, 3 * PAGE);
     let writes = map_file(&large, 0, 8192, READ_WRITE, libc::MAP_SHARED, 0);
     assert_eq!(writes, -i64::from(libc::EACCES), "an image cannot be written");
     b"ok".to_vec()
