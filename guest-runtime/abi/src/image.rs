@@ -105,6 +105,12 @@ impl<'a> Image<'a> {
         fits.then_some(Image { bytes, nodes, nodes_offset, names_offset, names_bytes })
     }
 
+    /// Length of the image.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Number of nodes.
     #[must_use]
     pub fn nodes(&self) -> u32 {

@@ -12,6 +12,8 @@ use crate::errno::Errno;
 pub(crate) struct Readiness {
     pub(crate) read: bool,
     pub(crate) write: bool,
+    /// Something came out of band.
+    pub(crate) urgent: bool,
     /// The other side is gone.
     pub(crate) hangup: bool,
     /// The other side does not read any more.
@@ -31,6 +33,7 @@ pub(crate) struct Readiness {
 /// Bits of `poll` and `epoll`; the numbers are Linux's, the same for both.
 pub(crate) mod bit {
     pub(crate) const IN: u32 = 0x1;
+    pub(crate) const URGENT: u32 = 0x2;
     pub(crate) const OUT: u32 = 0x4;
     pub(crate) const ERROR: u32 = 0x8;
     pub(crate) const HANGUP: u32 = 0x10;
@@ -44,6 +47,7 @@ impl Readiness {
     const ALWAYS: Readiness = Readiness {
         read: true,
         write: true,
+        urgent: false,
         hangup: false,
         error: false,
         read_hangup: false,
@@ -59,6 +63,7 @@ impl Readiness {
         for (is_set, set) in [
             (self.read, bit::IN | bit::READ_NORMAL),
             (self.write, bit::OUT | bit::WRITE_NORMAL),
+            (self.urgent, bit::URGENT),
             (self.hangup, bit::HANGUP),
             (self.error, bit::ERROR),
             (self.read_hangup, bit::READ_HANGUP),

@@ -123,7 +123,10 @@ impl Files {
             Some(Place::Descriptor(_) | Place::DescriptorInfo(_)) => empty(PROC),
             Some(Place::Synthetic(at)) if at.is_in_proc() => empty(PROC),
             Some(Place::Directory(Directory { synthetic: Some(at), .. })) if at.is_in_proc() => empty(PROC),
-            Some(_) => empty(SQUASHFS),
+            Some(_) => {
+                let bytes = self.tree.image_bytes().div_ceil(FileSystem::BLOCK_BYTES);
+                FileSystem { blocks: bytes, ..empty(SQUASHFS) }
+            }
             None => empty(ANONYMOUS),
         }
     }

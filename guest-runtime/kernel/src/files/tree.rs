@@ -74,6 +74,11 @@ impl Tree {
         self.images.get(index as usize)?.as_ref()
     }
 
+    /// Length of all images together.
+    pub(crate) fn image_bytes(&self) -> u64 {
+        self.images.iter().flatten().map(|image| image.bytes() as u64).sum()
+    }
+
     pub(crate) fn node(&self, at: ImageNode) -> Option<Node> {
         self.image(at.image)?.node(at.node)
     }

@@ -49,6 +49,8 @@ pub(crate) fn fcntl(call: &mut Call<'_>) -> Answer {
     const DUPLICATE_CLOSE_ON_EXEC: u32 = 1030;
     const SET_PIPE_BYTES: u32 = 1031;
     const GET_PIPE_BYTES: u32 = 1032;
+    const NOTIFY: u32 = 1026;
+    const NOTIFY_AGAIN: u32 = 1 << 31;
     let (fd, command, argument) = (call.arguments[0], call.word(1), call.arguments[2]);
     match command {
         DUPLICATE | DUPLICATE_CLOSE_ON_EXEC => {
@@ -81,6 +83,11 @@ pub(crate) fn fcntl(call: &mut Call<'_>) -> Answer {
         // One process: whoever holds a lock is the one who asks.
         SET_LOCK | SET_LOCK_WAIT | SET_OPEN_LOCK | SET_OPEN_LOCK_WAIT => {
             check_lock(call, argument, command >= GET_OPEN_LOCK, true)?;
+            DONE
+        }
+        // To be told of nothing is all that one can be told of.
+        NOTIFY if argument as u32 & !NOTIFY_AGAIN == 0 => {
+            call.files.description(fd)?;
             DONE
         }
         SET_OWNER | GET_OWNER => {

@@ -114,7 +114,11 @@ fn scan_sets(call: &Call<'_>, count: usize, wanted: &[Set; 3]) -> Result<([Set; 
         let readiness = call.files.readiness(fd as u64, &*call.environment)?;
         awaited.add(&readiness, if is_wanted(0) { bit::IN } else { 0 });
         // What makes `poll` report an error or hang-up makes a descriptor readable and writable for `select`.
-        let states = [readiness.read || readiness.hangup || readiness.error, readiness.write || readiness.error, false];
+        let states = [
+            readiness.read || readiness.hangup || readiness.error,
+            readiness.write || readiness.error,
+            readiness.urgent,
+        ];
         for (set, state) in states.into_iter().enumerate() {
             if state && is_wanted(set) {
                 ready[set][word] |= mask;

@@ -164,3 +164,40 @@ fn pairs_for_datagrams_wait_when_they_are_full() {
     assert_eq!(machine.write(left, b"x"), Err(Errno::PIPE));
     assert_eq!(machine.read(right, 1), Ok(vec![]));
 }
+
+#[test]
+fn the_header_of_a_message_is_told_to_who_asks() {
+    let mut machine = Machine::new();
+    let (server, client) = (machine.socket(INET6, DATAGRAM), machine.socket(INET6, DATAGRAM));
+    assert_eq!(machine.at_address(n::BIND, server, &v6(1, 6000)), Ok(0));
+    assert_eq!(machine.at_address(n::CONNECT, client, &v6(1, 6000)), Ok(0));
+    for option in [51, 66] {
+        assert_eq!(machine.set_option(server, 41, option, 1), Ok(0));
+    }
+    assert_eq!(machine.set_option(client, 41, 67, 7), Ok(0), "IPV6_TCLASS");
+    let (header, control) = (BUFFER + 0x1000, BUFFER + 0x2000);
+    // A hop limit of 2 for this message alone.
+    let item = |kind: u32, value: u32| {
+        [&20_u64.to_le_bytes()[..], &41_u32.to_le_bytes(), &kind.to_le_bytes(), &value.to_le_bytes(), &[0; 4]].concat()
+    };
+    machine.put(control, &item(52, 2));
+    machine.put(header, &[0, 0, BUFFER, 0, control, 24, 0].map(u64::to_le_bytes).concat());
+    assert_eq!(machine.call(n::SENDMSG, &[client, header, 0]), Ok(0));
+    assert_eq!(machine.write(client, b""), Ok(0));
+    for (room, hop_limit, items, flags) in [(100, 2, [item(52, 2), item(67, 7)].concat(), 0), (18, 64, Vec::new(), 8)] {
+        machine.put(control, &[0; 64]);
+        machine.put(header, &[0, 0, BUFFER, 0, control, room, 0].map(u64::to_le_bytes).concat());
+        assert_eq!(machine.call(n::RECVMSG, &[server, header, 0]), Ok(0));
+        assert_eq!(machine.half(header + 48), flags);
+        if flags == 0 {
+            assert_eq!((machine.word(header + 40), machine.get(control, 48)), (48, items));
+        } else {
+            // Cut after two bytes of the number.
+            assert_eq!((machine.word(header + 40), machine.word(control)), (18, 18));
+            assert_eq!(machine.half(control + 16), hop_limit);
+        }
+    }
+    machine.put(control, &item(52, 256));
+    machine.put(header, &[0, 0, BUFFER, 0, control, 24, 0].map(u64::to_le_bytes).concat());
+    assert_eq!(machine.call(n::SENDMSG, &[client, header, 0]), Err(Errno::INVAL));
+}

@@ -312,3 +312,40 @@ fn sockets_are_bounded_and_all_of_them_come_back() {
         assert_eq!(machine.call(n::CLOSE_RANGE, &[3, u64::from(u32::MAX), 0]), Ok(0));
     }
 }
+
+#[test]
+fn one_byte_can_go_out_of_band() {
+    let mut machine = Machine::new();
+    let (client, server) = connection(&mut machine);
+    let (urgent, peek, inline) = (1, 2, 10);
+    assert_eq!(machine.call(n::RECVFROM, &[server, BUFFER, 9, urgent, 0, 0]), Err(Errno::INVAL));
+    machine.put(BUFFER, b"abc!");
+    assert_eq!(machine.call(n::SENDTO, &[client, BUFFER, 4, urgent, 0, 0]), Ok(4));
+    machine.put(ADDRESS, &[&(server as u32).to_le_bytes()[..], &[0x3, 0, 0, 0]].concat());
+    assert_eq!(machine.call(n::POLL, &[ADDRESS, 1, 0]), Ok(1));
+    assert_eq!(machine.half(ADDRESS + 4) >> 16, 0x3, "POLLPRI");
+    for flags in [urgent | peek, urgent] {
+        assert_eq!(machine.call(n::RECVFROM, &[server, BUFFER, 9, flags, 0, 0]), Ok(1));
+        assert_eq!(machine.get(BUFFER, 1), b"!");
+    }
+    assert_eq!(machine.call(n::RECVFROM, &[server, BUFFER, 9, urgent, 0, 0]), Err(Errno::INVAL));
+    assert_eq!(machine.read(server, 9).as_deref(), Ok(&b"abc"[..]));
+    assert_eq!(machine.set_option(server, 1, inline, 1), Ok(0));
+    machine.put(BUFFER, b"xyz");
+    assert_eq!(machine.call(n::SENDTO, &[client, BUFFER, 3, urgent, 0, 0]), Ok(3));
+    assert_eq!(machine.read(server, 9).as_deref(), Ok(&b"xyz"[..]));
+}
+
+#[test]
+fn a_connection_that_was_reset_has_no_peer_but_what_it_sent() {
+    let mut machine = Machine::new();
+    let (client, server) = connection(&mut machine);
+    assert_eq!(machine.write(server, b"last words"), Ok(10));
+    machine.put(ADDRESS, &[1_u32, 0].map(u32::to_le_bytes).concat());
+    assert_eq!(machine.call(n::SETSOCKOPT, &[server, 1, 13, ADDRESS, 8]), Ok(0));
+    machine.close(server);
+    assert_eq!(machine.address_of(n::GETPEERNAME, client), Err(Errno::NOTCONN));
+    assert_eq!(machine.call(n::SHUTDOWN, &[client, 2]), Err(Errno::NOTCONN));
+    assert_eq!(machine.read(client, 99).as_deref(), Ok(&b"last words"[..]));
+    assert_eq!(machine.read(client, 99), Err(Errno::CONNRESET));
+}

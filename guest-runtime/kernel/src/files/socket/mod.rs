@@ -111,7 +111,8 @@ impl Socket {
 
     pub(crate) fn is_connected(&self) -> bool {
         match &self.state {
-            State::Connected(_) => true,
+            // What was reset over TCP has no peer any more.
+            State::Connected(link) => self.is_local() || !link.is_reset(),
             State::Datagrams(inbox) => inbox.target.is_some() || self.peer != Address::None,
             _ => false,
         }

@@ -13,6 +13,7 @@ pub(crate) const IPV6_LEVEL: u32 = 41;
 const UDP_LITE_LEVEL: u32 = UDP_LITE;
 
 const REUSE_ADDRESS: u32 = 2;
+const URGENT_INLINE: u32 = 10;
 const REUSE_PORT: u32 = 15;
 const IPV6_ONLY: u32 = 26;
 
@@ -49,7 +50,7 @@ const KNOWN: &[Option32] = &[
     Option32(SOCKET_LEVEL, 7, 212_992, Rule::Buffer { least: 4608 }), // SO_SNDBUF
     Option32(SOCKET_LEVEL, 8, 212_992, Rule::Buffer { least: 2304 }), // SO_RCVBUF
     Option32(SOCKET_LEVEL, 9, 0, Rule::Flag), // SO_KEEPALIVE
-    Option32(SOCKET_LEVEL, 10, 0, Rule::Flag), // SO_OOBINLINE
+    Option32(SOCKET_LEVEL, URGENT_INLINE, 0, Rule::Flag),
     Option32(SOCKET_LEVEL, 12, 0, Rule::Number), // SO_PRIORITY
     Option32(SOCKET_LEVEL, REUSE_PORT, 0, Rule::Flag),
     PASS_CREDENTIALS,
@@ -148,6 +149,10 @@ impl Options {
 
     pub(super) fn reuses_port(&self) -> bool {
         self.value(SOCKET_LEVEL, REUSE_PORT) == Some(1)
+    }
+
+    pub(super) fn takes_urgent_inline(&self) -> bool {
+        self.value(SOCKET_LEVEL, URGENT_INLINE) == Some(1)
     }
 
     pub(super) fn is_ipv6_only(&self) -> bool {

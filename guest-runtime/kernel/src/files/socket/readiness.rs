@@ -28,6 +28,7 @@ impl Files {
         Readiness {
             read: link.has_unread() || is_ended,
             write: is_write_shut || outgoing.is_none_or(Pipe::has_room),
+            urgent: link.is_urgent(),
             read_hangup: is_ended,
             hangup: is_ended && is_write_shut,
             arrivals: own.arrivals.wrapping_add(link.incoming.arrivals),

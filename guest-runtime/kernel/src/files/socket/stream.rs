@@ -21,8 +21,12 @@ pub(crate) struct Link {
     /// This end does not want to read, or to write, any more.
     is_read_shut: bool,
     is_write_shut: bool,
+    /// The other end threw the connection away.
+    is_reset: bool,
     /// `connect` has not said yet that this was a success.
     is_news: bool,
+    /// A byte that came out of band; with `SO_OOBINLINE` it came with the others.
+    urgent: Option<u8>,
 }
 
 impl Link {
@@ -33,7 +37,9 @@ impl Link {
             rights: Rights::default(),
             is_read_shut: false,
             is_write_shut: false,
+            is_reset: false,
             is_news: false,
+            urgent: None,
         }
     }
 
@@ -48,6 +54,14 @@ impl Link {
 
     pub(crate) fn is_write_shut(&self) -> bool {
         self.is_write_shut
+    }
+
+    pub(crate) fn is_reset(&self) -> bool {
+        self.is_reset
+    }
+
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.urgent.is_some()
     }
 
     pub(crate) fn peer(&self) -> Option<u32> {
@@ -257,6 +271,38 @@ impl Files {
         Ok(written)
     }
 
+    /// Sends the last byte of a message out of band, the others before it. `None`: no room for those.
+    pub(crate) fn send_urgent(&mut self, index: u32, from: &[u8]) -> Result<Option<usize>, Errno> {
+        let Some((last, others)) = from.split_last() else { return self.send(index, from, &mut Vec::new()) };
+        let peer = match &self.socket_mut(index)?.state {
+            State::Connected(link) => link.peer,
+            _ => None,
+        };
+        let is_inline =
+            peer.and_then(|peer| self.sockets.get(peer)).is_none_or(|peer| peer.options.takes_urgent_inline());
+        if is_inline || !others.is_empty() {
+            let sent = self.send(index, if is_inline { from } else { others }, &mut Vec::new())?;
+            if is_inline || sent != Some(others.len()) {
+                return Ok(sent);
+            }
+        }
+        if let Some(Socket { state: State::Connected(other), .. }) = peer.and_then(|peer| self.sockets.get_mut(peer)) {
+            other.urgent = Some(*last);
+            other.incoming.arrivals += 1;
+        }
+        self.changes += 1;
+        Ok(Some(from.len()))
+    }
+
+    /// Takes the byte that came out of band, or only looks at it. `None`: there is none.
+    pub(crate) fn receive_urgent(&mut self, index: u32, peeks: bool) -> Result<Option<u8>, Errno> {
+        match &mut self.socket_mut(index)?.state {
+            State::Connected(link) if peeks => Ok(link.urgent),
+            State::Connected(link) => Ok(link.urgent.take()),
+            _ => Err(Errno::NOTCONN),
+        }
+    }
+
     /// The other end is closed. TCP finds that out by sending; on `AF_UNIX` it is known at once.
     fn send_to_nobody(&mut self, index: u32, bytes: usize, is_local: bool) -> Result<Option<usize>, Errno> {
         if is_local {
@@ -295,6 +341,9 @@ impl Files {
             }
             _ => return Err(Errno::NOTCONN),
         };
+        if link.is_reset {
+            return Err(Errno::NOTCONN);
+        }
         link.is_read_shut |= reading;
         link.is_write_shut |= writing;
         socket.activity += 1;
@@ -321,7 +370,7 @@ impl Files {
         other.peer = None;
         other.incoming.close_writer();
         if resets {
-            other.is_write_shut = true;
+            (other.is_write_shut, other.is_reset) = (true, true);
             peer.fail(Errno::CONNRESET);
         }
         self.changes += 1;

@@ -89,10 +89,10 @@ fn send(
     to: Option<&Address>,
     request: &Request,
 ) -> Answer {
-    if flags & OUT_OF_BAND != 0 {
+    let (index, socket) = call.files.socket(fd)?;
+    if flags & OUT_OF_BAND != 0 && (socket.kind == DATAGRAM || socket.family == UNIX) {
         return Err(Errno::OPNOTSUPP);
     }
-    let (index, socket) = call.files.socket(fd)?;
     if socket.kind == DATAGRAM {
         return send_datagram(call, (fd, index), segments, flags, to, request);
     }
@@ -129,7 +129,11 @@ fn send_stream(
         while !from.is_empty() {
             // Without it there is still what is free; what does not fit then is an error of the call.
             call.environment.reserve(from.len().min(SOCKET_BYTES));
-            match call.files.send(index, from, rights) {
+            let sent = match flags & OUT_OF_BAND {
+                0 => call.files.send(index, from, rights),
+                _ => call.files.send_urgent(index, from),
+            };
+            match sent {
                 Ok(Some(count)) => {
                     done += count as u64;
                     from = &from[count..];
@@ -294,8 +298,11 @@ fn sender(from: &Address, family: u32) -> Vec<u8> {
 fn receive(call: &mut Call<'_>, fd: u64, segments: &[Segment], flags: u32) -> Attempt {
     let attempt = match call.files.socket(fd) {
         Err(error) => Err(error),
-        // Nothing is ever urgent here, and no error comes with the packet that caused it.
-        Ok(_) if flags & OUT_OF_BAND != 0 => Err(Errno::INVAL),
+        Ok((index, socket)) if flags & OUT_OF_BAND != 0 => {
+            let takes = socket.kind != DATAGRAM && socket.family != UNIX;
+            if takes { receive_urgent(call, index, segments, flags) } else { Err(Errno::INVAL) }
+        }
+        // No error comes with the packet that caused it.
         Ok(_) if flags & ERROR_QUEUE != 0 => Err(Errno::AGAIN),
         Ok((index, socket)) if socket.kind == DATAGRAM => receive_datagram(call, (fd, index), segments, flags),
         Ok((index, _)) => receive_stream(call, (fd, index), segments, flags),
@@ -351,6 +358,17 @@ fn receive_stream(
         }
     }
     Ok(Attempt::Got(Received { bytes: done, rights, ..Received::default() }))
+}
+
+/// The byte out of band, which has to have come: nothing waits for one.
+fn receive_urgent(call: &mut Call<'_>, index: u32, segments: &[Segment], flags: u32) -> Result<Attempt, Errno> {
+    let urgent = call.files.receive_urgent(index, true)?.ok_or(Errno::INVAL)?;
+    let Some(segment) = segments.iter().find(|segment| segment.bytes > 0) else {
+        return Ok(Attempt::Got(Received::default()));
+    };
+    store(call.memory, segment.address, &[urgent])?;
+    call.files.receive_urgent(index, flags & PEEK != 0)?;
+    Ok(Attempt::Got(Received { bytes: 1, flags: OUT_OF_BAND, ..Received::default() }))
 }
 
 fn receive_datagram(
