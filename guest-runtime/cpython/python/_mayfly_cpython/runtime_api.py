@@ -24,6 +24,7 @@ import json
 import os
 import re
 import runpy
+import signal
 import sys
 import threading
 
@@ -61,7 +62,10 @@ def run(name, device, meta):
     """Runs the module until it ends, which ends the process."""
     server = _Server(device)
     os.environ["AWS_LAMBDA_RUNTIME_API"] = "127.0.0.1:%d" % server.server_port
+    # A signal for the process is the function's: none may end up with a thread that it does not know of.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     threading.Thread(target=server.serve_forever, name="mayfly-runtime-api", daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if importlib.util.find_spec("runtime_client"):
         _unlock_posts(server)
     sys.argv = [name, meta["handler"]]
