@@ -37,6 +37,7 @@ answers_ok! {
     shared_mappings_grow_with_their_file: "memory-shared-grows"
     reservations_leave_room: "memory-reserve"
     tmp_is_a_file_system: "files-tmp"
+    memory_of_tmp_goes_back: "files-tmp-memory"
     images_are_read_only: "files-read-only"
     images_show_files_directories_and_links: "files-image"
     directories_are_listed_completely: "files-directory"

@@ -1,17 +1,23 @@
 //! The kernel's own memory: blocks of powers of two, cut from an arena in its data and, when that is used up, from the guest's memory.
 //!
 //! Lists of free blocks by size: both directions take a few instructions and touch one line. Nothing is merged; the kernel's
-//! objects come in few sizes (pages of `/tmp` files, threads, nodes), which are used again.
+//! objects come in few sizes, which are used again. Pages, of which there are most, have regions of their own and do go back ([`Pages`]).
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr;
 
 use alloc::vec::Vec;
+use mayfly_abi::layout::PAGE_BYTES;
 use mayfly_kernel::memory::{AddressSpace, Backing, Place};
 
-/// What is kept ready: more than any call needs that does not write to `/tmp`.
-const RESERVE_BYTES: usize = 256 << 10;
+use super::pages::{Pages, REGION_BYTES};
+
+/// What is kept ready besides pages: more than any call needs. The largest is a datagram.
+const RESERVE_BYTES: usize = 512 << 10;
+/// Pages that are kept ready for whatever does not say how much it needs.
+const RESERVE_PAGES: usize = 16;
+const PAGE: usize = PAGE_BYTES as usize;
 /// What is taken from the program's memory at a time.
 const STEP_BYTES: u64 = 2 << 20;
 
@@ -32,6 +38,7 @@ struct State {
     next: usize,
     end: usize,
     left_bytes: usize,
+    pages: Pages,
 }
 
 pub(crate) struct Heap(UnsafeCell<State>);
@@ -40,19 +47,32 @@ pub(crate) struct Heap(UnsafeCell<State>);
 unsafe impl Sync for Heap {}
 
 #[global_allocator]
-pub(crate) static HEAP: Heap =
-    Heap(UnsafeCell::new(State { free: [ptr::null_mut(); CLASSES], next: 0, end: 0, left_bytes: ARENA_BYTES }));
+pub(crate) static HEAP: Heap = Heap(UnsafeCell::new(State {
+    free: [ptr::null_mut(); CLASSES],
+    next: 0,
+    end: 0,
+    left_bytes: ARENA_BYTES,
+    pages: Pages::new(),
+}));
 
-/// Makes sure that there is room for `room` bytes more; `false` if the program's memory is used up. Never called while an allocation is
+/// Makes sure that there is room for `room` bytes more in pages; `false` if the program's memory is used up. Never called while an allocation is
 /// under way.
 pub(crate) fn reserve(space: &mut AddressSpace, room: usize) -> bool {
-    let wanted = RESERVE_BYTES + room + room / 8;
-    if HEAP.left_bytes() >= wanted {
-        return true;
+    if HEAP.left_bytes() < RESERVE_BYTES {
+        let mut dirty = Vec::new();
+        let Ok(start) = space.map(Place::Anywhere, STEP_BYTES, 3, Backing::Kernel, &mut dirty) else { return false };
+        HEAP.add(start, STEP_BYTES);
     }
-    let bytes = (wanted as u64).next_multiple_of(STEP_BYTES);
-    let mut dirty = Vec::new();
-    space.map(Place::Anywhere, bytes, 3, Backing::Kernel, &mut dirty).map(|start| HEAP.add(start, bytes)).is_ok()
+    let pages = RESERVE_PAGES + room.div_ceil(PAGE);
+    // One step at a time: the address space allocates too.
+    while HEAP.with_pages(|all| all.is_short(pages)) {
+        let Some(block) = space.take_block(REGION_BYTES) else { return false };
+        HEAP.with_pages(|all| all.add(block));
+    }
+    while let Some(block) = HEAP.with_pages(|all| all.give_up(pages)) {
+        space.give_block(block);
+    }
+    true
 }
 
 impl Heap {
@@ -60,6 +80,11 @@ impl Heap {
     fn left_bytes(&self) -> usize {
         // SAFETY: see `Sync`.
         unsafe { (*self.0.get()).left_bytes }
+    }
+
+    fn with_pages<T>(&self, work: impl FnOnce(&mut Pages) -> T) -> T {
+        // SAFETY: see `Sync`; no work on pages allocates.
+        work(unsafe { &mut (*self.0.get()).pages })
     }
 
     /// Takes over memory of the guest that nobody else uses.
@@ -86,6 +111,11 @@ unsafe impl GlobalAlloc for Heap {
         let Some(class) = Heap::class(layout) else { return ptr::null_mut() };
         // SAFETY: see `Sync`.
         let state = unsafe { &mut *self.0.get() };
+        if layout.size() == PAGE
+            && let Some(page) = state.pages.take()
+        {
+            return page;
+        }
         let block = state.free[class];
         if !block.is_null() {
             // SAFETY: a free block's first word is the next one of its list.
@@ -111,6 +141,9 @@ unsafe impl GlobalAlloc for Heap {
         // SAFETY: see `Sync`; the block is at least a word long and nobody uses it any more.
         unsafe {
             let state = &mut *self.0.get();
+            if layout.size() == PAGE && state.pages.give(block) {
+                return;
+            }
             block.cast::<*mut u8>().write(state.free[class]);
             state.free[class] = block;
         }

@@ -6,6 +6,7 @@ pub(crate) mod heap;
 pub(crate) mod hypercall;
 pub(crate) mod mailbox;
 mod memory_functions;
+mod pages;
 pub(crate) mod stubs;
 
 use core::arch::asm;

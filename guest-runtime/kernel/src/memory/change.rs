@@ -198,7 +198,7 @@ impl AddressSpace {
     }
 
     /// Adds a mapping, joined with its neighbours where they have the same protection: a growing heap stays one entry.
-    fn note(&mut self, mut mapping: Mapping) {
+    pub(super) fn note(&mut self, mut mapping: Mapping) {
         self.account(mapping.cost());
         let alike = |other: &Mapping, mapping: &Mapping| {
             mapping.backing == Backing::Anonymous

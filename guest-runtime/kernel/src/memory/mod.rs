@@ -8,6 +8,7 @@
 //! as used, and large reservations are refused before they leave no addresses for what is really needed: a C library asks for 64 or 128
 //! MiB for each thread's arena, and goes on with the arena that it has.
 
+mod blocks;
 mod change;
 mod free;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::system::{call, errno};
 pub const PROBES: &[(&str, Probe)] = &[
     ("files-tmp", Probe::Each(tmp)),
     ("files-tmp-limit", Probe::Each(tmp_limit)),
+    ("files-tmp-memory", Probe::Each(tmp_memory)),
     ("files-read-only", Probe::Each(read_only)),
     ("files-image", Probe::Each(image)),
     ("files-directory", Probe::Each(directory)),
@@ -81,6 +82,34 @@ fn tmp_limit(_: &[u8]) -> Vec<u8> {
     assert_eq!(fill(), first, "room comes back");
     fs::remove_file("/tmp/big").expect("unlink");
     first.to_le_bytes().to_vec()
+}
+
+/// What files took goes back to the program with them, also if some stay.
+fn tmp_memory(_: &[u8]) -> Vec<u8> {
+    const MIB: usize = 1 << 20;
+    let free_mib = || {
+        let text = fs::read_to_string("/proc/meminfo").expect("meminfo");
+        let line = text.lines().find(|line| line.starts_with("MemFree:")).expect("MemFree");
+        line.split_whitespace().nth(1).expect("a number").parse::<usize>().expect("a number") / 1024
+    };
+    let content: Vec<u8> = (0..MIB).map(|at| (at % 251) as u8).collect();
+    let before = free_mib();
+    for round in 0..3 {
+        for file in 0..14 {
+            fs::write(format!("/tmp/{file}"), &content).expect("write");
+        }
+        assert!(free_mib() <= before - 13, "round {round}: files are memory");
+        for file in (0..14).filter(|file| *file != 5) {
+            fs::remove_file(format!("/tmp/{file}")).expect("remove");
+        }
+        assert_eq!(fs::read("/tmp/5").expect("read"), content);
+        fs::remove_file("/tmp/5").expect("remove");
+        assert!(free_mib() + 3 >= before, "round {round}: {} of {before} MiB are free again", free_mib());
+        // And it can be used for something else, as zeros.
+        let parts: Vec<Vec<u8>> = (0..before - 30).map(|_| vec![0; MIB]).collect();
+        assert!(parts.iter().flatten().all(|byte| *byte == 0));
+    }
+    b"ok".to_vec()
 }
 
 fn read_only(_: &[u8]) -> Vec<u8> {
