@@ -180,15 +180,18 @@ impl Tree {
             let found = match layer {
                 0 => directory.synthetic.and_then(|parent| {
                     let entry = parent.children(u8::try_from(index).ok()?).next()?;
-                    Some((u32::from(entry.0), entry.name()))
+                    Some((u32::from(entry.0), entry.name(), None))
                 }),
                 _ => self.nth_child(directory, IMAGES_MAX - layer, index),
             };
-            let Some((at, name)) = found else {
+            let Some((at, name, alone)) = found else {
                 (layer, index) = (layer + 1, 0);
                 continue;
             };
             index = at + 1;
+            if let Some(child) = alone {
+                return Some(((layer as u64) << 32 | u64::from(index), name, child));
+            }
             if layer > 0 && self.is_listed_before(directory, layer, name) {
                 continue;
             }
@@ -205,18 +208,37 @@ impl Tree {
             || (above..IMAGES_MAX).any(|image| self.child_in(directory, image, name).is_some())
     }
 
-    fn nth_child(&self, directory: &Directory, image: usize, index: u32) -> Option<(u32, &'static [u8])> {
+    /// Entry `index` of a directory in one image: the index, the name, and what it is, if no other image and no synthetic
+    /// directory has a say in that. Nearly all directories are in one image.
+    fn nth_child(
+        &self,
+        directory: &Directory,
+        image: usize,
+        index: u32,
+    ) -> Option<(u32, &'static [u8], Option<Child>)> {
         let layer = directory.layers[image];
         if layer == ABSENT {
             return None;
         }
-        let image = self.images[image].as_ref()?;
-        let parent = image.node(layer)?;
+        let slot = self.images[image].as_ref()?;
+        let parent = slot.node(layer)?;
         if index >= parent.count {
             return None;
         }
-        let node = image.node(parent.first.checked_add(index)?)?;
-        Some((index, image.name(&node)))
+        let at = ImageNode { image: image as u8, node: parent.first.checked_add(index)? };
+        let node = slot.node(at.node)?;
+        let is_alone =
+            directory.synthetic.is_none() && directory.layers.iter().filter(|layer| **layer != ABSENT).count() == 1;
+        let child = is_alone.then(|| match node.mode & TYPE_MASK {
+            DIRECTORY => {
+                let mut only = Directory::EMPTY;
+                only.layers[image] = at.node;
+                Child::Directory(only)
+            }
+            LINK => Child::Link(at),
+            _ => Child::File(at),
+        });
+        Some((index, slot.name(&node), child))
     }
 
     fn child_in(&self, directory: &Directory, image: usize, name: &[u8]) -> Option<(ImageNode, Node)> {
