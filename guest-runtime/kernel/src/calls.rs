@@ -5,7 +5,7 @@ use core::fmt::Write;
 use mayfly_kernel::errno::Errno;
 use mayfly_kernel::signals::{self, Info, Target};
 use mayfly_kernel::syscall::call::{Call, Reply};
-use mayfly_kernel::syscall::dispatch::dispatch;
+use mayfly_kernel::syscall::dispatch::{dispatch, raises_pipe_signal};
 use mayfly_kernel::syscall::mapping::Memory;
 use mayfly_kernel::syscall::number::{self, *};
 use mayfly_kernel::syscall::{memory, process, scheduling, signal, thread, time, timer};
@@ -174,13 +174,7 @@ impl Kernel {
 
     /// Who writes to where nobody reads any more gets a signal, too.
     fn tell_of_broken_pipe(&mut self, number: u64, arguments: &[u64; 6], answer: &Answer) {
-        const NO_SIGNAL: u64 = 0x4000;
-        let flags = match number {
-            SENDTO | SENDMMSG => arguments[3],
-            SENDMSG => arguments[2],
-            _ => 0,
-        };
-        if matches!(answer, Err(Errno::PIPE)) && flags & NO_SIGNAL == 0 {
+        if answer.as_ref().is_err_and(|error| raises_pipe_signal(number, arguments, *error)) {
             let thread = self.system.threads.current().id;
             // The call fails in any case.
             let _ = self.system.send(Target::Thread(thread), Info::sent(signals::number::PIPE, signals::code::USER));

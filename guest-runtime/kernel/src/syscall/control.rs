@@ -31,6 +31,12 @@ pub(crate) fn dup3(call: &mut Call<'_>) -> Answer {
     Ok(Reply::Value(u64::from(fd)))
 }
 
+// Commands on locks; what is between the two of each line sets one.
+const GET_LOCK: u32 = 5;
+const SET_LOCK_WAIT: u32 = 7;
+const GET_OPEN_LOCK: u32 = 36;
+const SET_OPEN_LOCK_WAIT: u32 = 38;
+
 /// `fcntl(fd, command, argument)`.
 pub(crate) fn fcntl(call: &mut Call<'_>) -> Answer {
     const DUPLICATE: u32 = 0;
@@ -38,14 +44,8 @@ pub(crate) fn fcntl(call: &mut Call<'_>) -> Answer {
     const SET_DESCRIPTOR_FLAGS: u32 = 2;
     const GET_STATUS_FLAGS: u32 = 3;
     const SET_STATUS_FLAGS: u32 = 4;
-    const GET_LOCK: u32 = 5;
-    const SET_LOCK: u32 = 6;
-    const SET_LOCK_WAIT: u32 = 7;
     const SET_OWNER: u32 = 8;
     const GET_OWNER: u32 = 9;
-    const GET_OPEN_LOCK: u32 = 36;
-    const SET_OPEN_LOCK: u32 = 37;
-    const SET_OPEN_LOCK_WAIT: u32 = 38;
     const DUPLICATE_CLOSE_ON_EXEC: u32 = 1030;
     const SET_PIPE_BYTES: u32 = 1031;
     const GET_PIPE_BYTES: u32 = 1032;
@@ -74,17 +74,7 @@ pub(crate) fn fcntl(call: &mut Call<'_>) -> Answer {
             description.flags = description.flags & !flag::SETTABLE | argument as u32 & flag::SETTABLE;
             DONE
         }
-        GET_LOCK | GET_OPEN_LOCK => {
-            check_lock(call, argument, command == GET_OPEN_LOCK, false)?;
-            // Nobody holds one.
-            store(call.memory, argument, &UNLOCKED.to_le_bytes())?;
-            DONE
-        }
-        // One process: whoever holds a lock is the one who asks.
-        SET_LOCK | SET_LOCK_WAIT | SET_OPEN_LOCK | SET_OPEN_LOCK_WAIT => {
-            check_lock(call, argument, command >= GET_OPEN_LOCK, true)?;
-            DONE
-        }
+        GET_LOCK..=SET_LOCK_WAIT | GET_OPEN_LOCK..=SET_OPEN_LOCK_WAIT => lock(call, command),
         // To be told of nothing is all that one can be told of.
         NOTIFY if argument as u32 & !NOTIFY_AGAIN == 0 => {
             call.files.description(fd)?;
@@ -140,6 +130,18 @@ fn duplicate(call: &mut Call<'_>, from: u32, closes_on_exec: bool) -> Answer {
     let number = call.files.lowest_free(from)?;
     let fd = call.files.duplicate(fd, number, closes_on_exec)?;
     Ok(Reply::Value(u64::from(fd)))
+}
+
+/// `fcntl` on locks: of the process, and of an open file.
+fn lock(call: &mut Call<'_>, command: u32) -> Answer {
+    let address = call.arguments[2];
+    let sets = ![GET_LOCK, GET_OPEN_LOCK].contains(&command);
+    check_lock(call, address, command >= GET_OPEN_LOCK, sets)?;
+    // One process: whoever holds a lock is the one who asks, so nobody else does.
+    if !sets {
+        store(call.memory, address, &UNLOCKED.to_le_bytes())?;
+    }
+    DONE
 }
 
 const READ_LOCK: u16 = 0;

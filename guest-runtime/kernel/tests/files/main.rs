@@ -1,5 +1,6 @@
 //! The file half of the kernel, as a program sees it: system calls by number, on memory that is partly not there.
 
+mod attributes;
 mod builder;
 mod datagrams;
 mod descriptors;

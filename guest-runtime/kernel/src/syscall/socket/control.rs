@@ -4,7 +4,10 @@ use alloc::vec::Vec;
 
 use crate::errno::Errno;
 use crate::files::limits::RIGHTS_MAX;
-use crate::files::socket::{INTERNET_6, IPV6_LEVEL, SOCKET_LEVEL, UNIX};
+use crate::files::socket::{
+    DATAGRAM, Header, INTERNET_6, IPV6_LEVEL, PASS_CREDENTIALS, RECEIVE_HOP_LIMIT, RECEIVE_TRAFFIC_CLASS, SOCKET_LEVEL,
+    Socket, UNIX,
+};
 use crate::syscall::call::{half_at, word_at};
 
 const HEADER_BYTES: usize = 16;
@@ -101,5 +104,36 @@ impl Control {
         self.bytes.extend_from_slice(&kind.to_le_bytes());
         self.bytes.extend_from_slice(data);
         self.bytes.resize(self.bytes.len().next_multiple_of(8).min(self.room), 0);
+    }
+}
+
+/// What a socket is told of each message besides its bytes.
+pub(super) struct Told {
+    credentials: bool,
+    hop_limit: bool,
+    traffic_class: bool,
+}
+
+impl Told {
+    pub(super) fn of(socket: &Socket) -> Told {
+        let asks = |option| socket.options.get(option) != 0;
+        let over_ipv6 = socket.family == INTERNET_6 && socket.kind == DATAGRAM;
+        Told {
+            credentials: socket.family == UNIX && asks(PASS_CREDENTIALS),
+            hop_limit: over_ipv6 && asks(RECEIVE_HOP_LIMIT),
+            traffic_class: over_ipv6 && asks(RECEIVE_TRAFFIC_CLASS),
+        }
+    }
+
+    pub(super) fn put(&self, out: &mut Control, header: &Header, process: u32) {
+        if self.credentials {
+            out.put_credentials(process);
+        }
+        if self.hop_limit {
+            out.put_hop_limit(header.hop_limit);
+        }
+        if self.traffic_class {
+            out.put_traffic_class(header.traffic_class);
+        }
     }
 }

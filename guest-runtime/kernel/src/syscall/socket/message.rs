@@ -2,14 +2,11 @@
 
 use alloc::vec::Vec;
 
-use super::control::{Control, Request};
+use super::control::{Control, Request, Told};
 use super::{Patience, block, load_address, room_for_address};
 use crate::errno::Errno;
 use crate::files::limits::{ADDRESS_BYTES_MAX, CONTROL_BYTES_MAX, LOCAL_DATAGRAM_BYTES_MAX, SOCKET_BYTES};
-use crate::files::socket::{
-    Address, DATAGRAM, Datagram, Header, INTERNET_6, PASS_CREDENTIALS, RECEIVE_HOP_LIMIT, RECEIVE_TRAFFIC_CLASS,
-    Socket, UNIX,
-};
+use crate::files::socket::{Address, DATAGRAM, Datagram, Header, UNIX};
 use crate::syscall::call::transfer_bytes;
 use crate::syscall::call::{
     Answer, Call, DONE, Reply, WORKING_DIRECTORY, half_at, input, load, output, store, word_at,
@@ -257,37 +254,6 @@ pub(crate) fn recvmsg(call: &mut Call<'_>) -> Answer {
     header[48..52].copy_from_slice(&(received.flags | cut | flags as u32 & CLOSE_ON_EXEC).to_le_bytes());
     store(call.memory, message, &header)?;
     Ok(Reply::Value(received.bytes))
-}
-
-/// What a socket is told of each message besides its bytes.
-struct Told {
-    credentials: bool,
-    hop_limit: bool,
-    traffic_class: bool,
-}
-
-impl Told {
-    fn of(socket: &Socket) -> Told {
-        let asks = |option| socket.options.get(option) != 0;
-        let over_ipv6 = socket.family == INTERNET_6 && socket.kind == DATAGRAM;
-        Told {
-            credentials: socket.family == UNIX && asks(PASS_CREDENTIALS),
-            hop_limit: over_ipv6 && asks(RECEIVE_HOP_LIMIT),
-            traffic_class: over_ipv6 && asks(RECEIVE_TRAFFIC_CLASS),
-        }
-    }
-
-    fn put(&self, out: &mut Control, header: &Header, process: u32) {
-        if self.credentials {
-            out.put_credentials(process);
-        }
-        if self.hop_limit {
-            out.put_hop_limit(header.hop_limit);
-        }
-        if self.traffic_class {
-            out.put_traffic_class(header.traffic_class);
-        }
-    }
 }
 
 /// The address that a message came from, for the program. A stream's bytes come from none.
