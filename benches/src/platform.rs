@@ -30,7 +30,7 @@ impl Platform {
         let data_dir = tempfile::tempdir()?;
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let child = Command::new(program)
-            .args(["serve", "--listen", &address.to_string(), "--data-dir"])
+            .args(["serve", "--python", "none", "--listen", &address.to_string(), "--data-dir"])
             .arg(data_dir.path())
             .env("RUST_LOG", "warn")
             .stdout(Stdio::null())

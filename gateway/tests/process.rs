@@ -26,7 +26,7 @@ struct Server {
 impl Server {
     async fn start(data: &Path) -> Server {
         let address = free_address();
-        let process = mayfly(&["serve", "--listen", &address, "--shells", "2", "--data-dir"])
+        let process = mayfly(&["serve", "--listen", &address, "--shells", "2", "--python", "none", "--data-dir"])
             .arg(data)
             .stderr(Stdio::inherit())
             .spawn()

@@ -3,7 +3,10 @@
 use std::{path::Path, process::ExitCode};
 
 use clap::Args;
-use mayfly_scheduler::host::{self, State};
+use mayfly_scheduler::{
+    host::{self, State},
+    runtime,
+};
 
 use super::{
     options::Options,
@@ -30,6 +33,7 @@ impl Doctor {
         let mut findings: Vec<Finding> = host::examine().into_iter().map(Finding::from).collect();
         findings.push(examine_address(options.listen()).await);
         findings.push(examine_data_dir(&options.data_dir()));
+        findings.push(examine_python(options.settings().map_err(|error| error.to_string())?.python.as_deref()));
 
         print!("{}", shown(&findings));
         let missing = findings.iter().filter(|finding| finding.state == State::Missing).count();
@@ -88,6 +92,21 @@ fn examine_data_dir(path: &Path) -> Finding {
     }
 }
 
+/// The interpreter that functions with wheels need; without it, others run.
+fn examine_python(python: Option<&Path>) -> Finding {
+    let Some(python) = python else { return good("interpreter none".into(), "only rustpython, as told") };
+    let subject = format!("interpreter {}", python.display());
+    match runtime::describe(python) {
+        Ok((name, version, path)) => good(subject, &format!("{name}: {version} at {}", path.display())),
+        Err(error) => Finding {
+            subject,
+            state: State::Degraded,
+            found: error.to_string(),
+            cure: "Install CPython 3.9 or later, or give its path with --python; until then functions run on rustpython alone.".into(),
+        },
+    }
+}
+
 fn good(subject: String, found: &str) -> Finding {
     Finding { subject, state: State::Good, found: found.into(), cure: String::new() }
 }
@@ -103,7 +122,7 @@ fn shown(findings: &[Finding]) -> String {
     for finding in findings {
         let mark = match finding.state {
             State::Good => "ok",
-            State::Degraded => "slow",
+            State::Degraded => "limited",
             State::Missing => "MISSING",
         };
         table.row([mark.into(), finding.subject.clone(), finding.found.clone()]);

@@ -86,10 +86,11 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads ({error}); is the limit of processes reached?")),
     };
-    match runtime.block_on(run(command.action)) {
-        Ok(status) => status,
-        Err(problem) => fail(&problem),
-    }
+    let ended = runtime.block_on(run(command.action));
+    // What still blocks a thread (the packing of an interpreter takes seconds) is not waited for: whatever is on the disk
+    // by then is whole, or is removed at the next start.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|problem| fail(&problem))
 }
 
 /// Carries out one action. A problem is one sentence, with its cure.

@@ -17,7 +17,10 @@ mod offer;
 mod run;
 mod store;
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use interpreter::Interpreter;
 pub(crate) use offer::{Executor, Offer};
@@ -89,6 +92,15 @@ impl From<ImageError> for BuildError {
     }
 }
 
+/// The runtime that `python` would make: its name, and the version and path of the interpreter that it leads to. Blocks.
+///
+/// # Errors
+/// It cannot be used.
+pub fn describe(python: &Path) -> Result<(String, String, PathBuf), BuildError> {
+    let found = Interpreter::discover(python)?;
+    Ok((format!("python3.{}", found.minor()), found.version(), found.executable))
+}
+
 /// N of `python3.N`.
 pub(crate) fn python_minor(name: &str) -> Option<u32> {
     let text = name.strip_prefix("python3.")?;
@@ -104,7 +116,7 @@ pub(crate) fn execution_env(runtime: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, process::Command};
+    use std::process::Command;
 
     use super::*;
 
