@@ -10,7 +10,7 @@ use std::{
 use mayfly_scheduler::{ConfigurationChange, Platform, Refusal, Settings};
 use serde_json::json;
 
-use crate::callers::{deploy, error, invoke, new, response, wait_until_ready};
+use crate::callers::{deploy, error, invoke, new, response, wait_until_ready, zip};
 
 /// What `python3` of this host says of itself; `None`, said aloud, where there is none.
 fn host_python() -> Option<String> {
@@ -77,6 +77,41 @@ pub(crate) async fn functions_run_on_the_hosts_interpreter(settings: Settings) {
     let log = platform.logs("first", 0, 100).expect("it has one");
     assert!(log.iter().all(|line| line.text != "imported"), "it was imported again: {log:?}");
     assert_eq!(images(data.path()), before, "nothing was packed again");
+    platform.shutdown(std::time::Duration::from_secs(5)).await;
+}
+
+/// A package larger than the function's memory: what is only read is the image itself, which all instances share.
+pub(crate) async fn a_package_takes_no_memory_of_the_instance(settings: Settings) {
+    const BLOCK_BYTES: usize = 4096;
+    const BLOCKS: usize = 40_000;
+    const SOURCE: &str = "
+import mmap
+
+def handler(event, context):
+    with open('/var/task/large.bin', 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return [len(data), sum(data[at] for at in range(0, len(data), 4096))]
+";
+    let Some(version) = host_python() else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let platform = opened(&settings, data.path()).await;
+    // It can be compressed, but is not suspicious.
+    let noise = |index: usize| ((index * index) >> 5) as u8;
+    let large: String = (0..BLOCKS * BLOCK_BYTES)
+        .map(|at| if at % BLOCK_BYTES == 0 { b'0' + (at / BLOCK_BYTES % 10) as u8 } else { noise(at % 64) & 0x7f })
+        .map(char::from)
+        .collect();
+    let digits: u64 = (0..BLOCKS as u64).map(|block| u64::from(b'0') + block % 10).sum();
+    let package = zip(&[("handler.py", SOURCE), ("large.bin", &large)]);
+    deploy(&platform, "large", SOURCE, |new| {
+        new.configuration.runtime = runtime_of(&version);
+        new.package = package;
+    })
+    .await;
+    assert!(
+        large.len() as u64 > u64::from(platform.function("large").expect("it is there").configuration.memory_mb) << 20
+    );
+    let outcome = invoke(&platform, "large", json!({})).await.expect("it runs");
+    assert_eq!(response(&outcome), json!([large.len(), digits]));
     platform.shutdown(std::time::Duration::from_secs(5)).await;
 }
 
