@@ -100,7 +100,7 @@ def _with_processes(results, modules):
 
 
 def _row(module, result, known):
-    tests = [name.split(" ")[0] for name in result.get("tests", ()) if name not in known]
+    tests = list(dict.fromkeys(name.split(" ")[0] for name in result.get("tests", ()) if name not in known))
     shown = ", ".join(f"`{name}`" for name in tests[:6]) + (f" and {len(tests) - 6} more" if len(tests) > 6 else "")
     why = _known_reasons().get(module) or "; ".join(f"`{line}`" for line in result.get("reasons", ())[:3])
     return f"| `{module}` | {result['outcome']} | {shown} | {why.replace('|', chr(92) + '|')} |"

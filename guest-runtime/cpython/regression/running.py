@@ -93,7 +93,7 @@ def _start(memory_bytes):
     # A shell's background job ignores it, and so would the tests of it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if memory_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
 def judge(status, text):

@@ -45,7 +45,7 @@ def main():
                 for name, seconds in run([*command, "-s", "-B", str(folder / script), *arguments]):
                     times = best.setdefault(label if name is None else f"{label}: {name}", {})
                     times[place] = min(seconds, times.get(place, math.inf))
-        print(f"round {round_number + 1} of {options.rounds} done", file=sys.stderr, flush=True)
+            print(f"round {round_number + 1} of {options.rounds}: {label}", file=sys.stderr, flush=True)
     report(best, options.json)
 
 
