@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use mayfly_abi::record::INVOKE;
 use mayfly_benches::distribution::Distribution;
-use mayfly_benches::platform::Platform;
+use mayfly_benches::platform::{Platform, Runtime};
 use mayfly_benches::report::Report;
 use mayfly_vmm::{Host, ImageFile, Machine, Mailbox, ResetStats, Snapshot, Stop, Usage};
 
@@ -29,9 +29,15 @@ fn main() -> Outcome<()> {
     let runs = if arguments.iter().any(|argument| argument == "--quick") { 50 } else { 1000 };
     let json = arguments.iter().position(|argument| argument == "--json").and_then(|at| arguments.get(at + 1));
     let mut report = Report::new("Mayfly: one invocation, and its parts");
-    let platform = Platform::start(Path::new(env!("CARGO_BIN_EXE_mayfly-under-test")))?;
-    through_http(&platform, &mut report, runs)?;
-    inside_of_the_vmm(&platform.data_dir(), &mut report, runs)?;
+    for runtime in Runtime::all() {
+        report.section(runtime.name());
+        let platform = Platform::start(Path::new(env!("CARGO_BIN_EXE_mayfly-under-test")), runtime)?;
+        // Not counted: the first waits until the interpreter is packed and has a snapshot.
+        platform.deploy("first", HELLO, "reuse")?;
+        through_http(&platform, &mut report, runs)?;
+        inside_of_the_vmm(&platform.data_dir(), &mut report, runs)?;
+    }
+    report.section("for scale");
     python_process(&mut report, runs / 20);
     if let Some(path) = json {
         report.write(Path::new(path))?;
@@ -223,12 +229,16 @@ fn save(
     Ok(())
 }
 
-/// The newest function snapshot in the data directory, its runtime snapshot, and its images by their sizes.
+/// A function snapshot in the data directory, its runtime snapshot, and its images by their sizes: of two that are equally large, either, since
+/// an imported handler reads neither.
 fn find_files(data_dir: &Path, host: &Host) -> Outcome<Files> {
     let files = |directory: &str| -> Outcome<Vec<PathBuf>> {
         let entries = std::fs::read_dir(data_dir.join(directory))?.map(|entry| entry.map(|entry| entry.path()));
         Ok(entries.collect::<Result<_, _>>()?)
     };
+    // Interpreters have a folder of their own.
+    let mut image_files = files("images")?;
+    image_files.extend(files("runtimes").unwrap_or_default());
     let mut snapshots = Vec::new();
     for path in files("snapshots")? {
         if let Ok(snapshot) = Snapshot::open(&path, &host.build()) {
@@ -240,10 +250,10 @@ fn find_files(data_dir: &Path, host: &Host) -> Outcome<Files> {
     let (runtime, _) = is_base(header.base).ok_or("no runtime snapshot")?;
     let mut images = Vec::new();
     for &bytes in &header.image_bytes[..header.images as usize] {
-        let found = files("images")?.into_iter().find(|path| {
-            !images.contains(path) && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == bytes)
+        let found = image_files.iter().find(|path| {
+            !images.contains(*path) && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == bytes)
         });
-        images.push(found.ok_or("an image is missing")?);
+        images.push(found.ok_or("an image is missing")?.clone());
     }
     Ok(Files { runtime: runtime.clone(), function: function.clone(), images })
 }

@@ -14,28 +14,67 @@ use crate::http::Client;
 /// How long the platform may take until it is ready, and a function until it is active.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What runs the functions of a platform.
+#[derive(Debug, Clone)]
+pub enum Runtime {
+    /// The built-in one.
+    RustPython,
+    /// The host's `python3`, by its name as a runtime.
+    CPython(String),
+}
+
+impl Runtime {
+    /// All that this host has.
+    #[must_use]
+    pub fn all() -> Vec<Runtime> {
+        let version = Command::new("python3")
+            .args(["-c", "import sys; print('python%d.%d' % sys.version_info[:2], end='')"])
+            .output();
+        let cpython = version.ok().filter(|output| output.status.success());
+        let cpython = cpython.map(|output| Runtime::CPython(String::from_utf8_lossy(&output.stdout).into_owned()));
+        std::iter::once(Runtime::RustPython).chain(cpython).collect()
+    }
+
+    /// What a function asks for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Runtime::RustPython => "rustpython",
+            Runtime::CPython(name) => name,
+        }
+    }
+
+    fn interpreter(&self) -> &'static str {
+        match self {
+            Runtime::RustPython => "none",
+            Runtime::CPython(_) => "python3",
+        }
+    }
+}
+
 /// A running platform. Ended when dropped.
 pub struct Platform {
     child: Child,
     address: SocketAddr,
     data_dir: tempfile::TempDir,
+    runtime: Runtime,
 }
 
 impl Platform {
-    /// Starts `program serve` on an empty data directory and waits until it is ready.
+    /// Starts `program serve` on an empty data directory, with that interpreter of the host, and waits until it is ready.
     ///
     /// # Errors
     /// If it does not start or is not ready in time.
-    pub fn start(program: &Path) -> io::Result<Platform> {
+    pub fn start(program: &Path, runtime: Runtime) -> io::Result<Platform> {
         let data_dir = tempfile::tempdir()?;
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let child = Command::new(program)
-            .args(["serve", "--python", "none", "--listen", &address.to_string(), "--data-dir"])
+            .args(["serve", "--python", runtime.interpreter(), "--listen", &address.to_string(), "--data-dir"])
             .arg(data_dir.path())
             .env("RUST_LOG", "warn")
             .stdout(Stdio::null())
             .spawn()?;
-        let platform = Platform { child, address, data_dir };
+        let platform = Platform { child, address, data_dir, runtime };
         wait(|| platform.client()?.request("GET", "/readyz", "", b"").map(|(status, _)| status == 200))?;
         Ok(platform)
     }
@@ -62,7 +101,7 @@ impl Platform {
         let package = base64::engine::general_purpose::STANDARD.encode(zip(source)?);
         let body = json!({
             "FunctionName": name,
-            "Runtime": "rustpython",
+            "Runtime": self.runtime.name(),
             "Handler": "handler.handler",
             "Role": "arn:aws:iam::000000000000:role/bench",
             "Code": { "ZipFile": package },

@@ -10,6 +10,7 @@ use crate::distribution::Distribution;
 /// Figures of one run, with the machine that they were measured on.
 #[derive(Debug, Default)]
 pub struct Report {
+    section: String,
     figures: Vec<Value>,
 }
 
@@ -22,12 +23,18 @@ impl Report {
         Report::default()
     }
 
+    /// What follows belongs together under this name.
+    pub fn section(&mut self, name: &str) {
+        println!("{name}");
+        name.clone_into(&mut self.section);
+    }
+
     /// Adds a figure and prints it.
     pub fn add(&mut self, name: &str, distribution: &Distribution, notes: &str) {
         let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|q| distribution.quantile_us(q));
-        println!("{name:<44} {:>8} {p50:>11.1} {p90:>11.1} {p99:>11.1}   {notes}", distribution.count());
+        println!("  {name:<42} {:>8} {p50:>11.1} {p90:>11.1} {p99:>11.1}   {notes}", distribution.count());
         self.figures.push(json!({
-            "figure": name, "runs": distribution.count(), "p50_us": p50, "p90_us": p90, "p99_us": p99, "notes": notes,
+            "section": self.section, "figure": name, "runs": distribution.count(), "p50_us": p50, "p90_us": p90, "p99_us": p99, "notes": notes,
         }));
     }
 
