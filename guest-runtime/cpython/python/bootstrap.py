@@ -1,4 +1,4 @@
-"""The program of a CPython runtime: `python3 -E -s -B -X utf8 bootstrap.py`.
+"""The program of a CPython runtime: `python3 -s -B -X utf8 bootstrap.py`.
 
 It imports what most functions use, opens the event device and reads: that first `read` is where the runtime snapshot is
 taken. The first event brings the function (INIT), every later one an invocation; see `_mayfly_cpython/event_loop.py`.
