@@ -17,6 +17,8 @@ use std::{
     time::Duration,
 };
 
+// The same words on both sides: what a guest came to is the vmm's to name.
+pub(crate) use mayfly_vmm::Stop;
 pub(crate) use working_set::WorkingSet;
 
 /// Makes machines, and opens the files that they are given.
@@ -137,24 +139,6 @@ pub(crate) struct AnswerRecord {
     /// Of `mayfly_abi::record`.
     pub(crate) kind: u32,
     pub(crate) payload: Vec<u8>,
-}
-
-/// Why a guest stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// It asks for its next event. After anything else it is dead.
-    Next,
-    Exited {
-        status: u8,
-    },
-    Killed {
-        signal: u8,
-        diagnosis: String,
-    },
-    TimedOut,
-    OutOfMemory,
-    /// It broke the contract with its host.
-    Violation(String),
 }
 
 /// What a run took.

@@ -10,7 +10,7 @@ use mayfly_vmm::{Shell, Zygote, host};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{AnswerRecord, Command, Event, Gone, Image, Machine, Report, Snapshot, Stop, Stopped, Usage};
+use super::{AnswerRecord, Command, Event, Gone, Image, Machine, Report, Snapshot, Stopped, Usage};
 use crate::{deploy::hex, refusal::OpenError};
 
 /// The argument with which the program becomes the zygote.
@@ -152,14 +152,7 @@ fn translate(report: mayfly_vmm::Report) -> Report {
         mayfly_vmm::Report::ResetDone(_) => Report::ResetDone,
         mayfly_vmm::Report::Failed(why) => Report::Failed(why),
         mayfly_vmm::Report::Stopped(stopped) => Report::Stopped(Stopped {
-            stop: match stopped.stop {
-                mayfly_vmm::Stop::Next => Stop::Next,
-                mayfly_vmm::Stop::Exited { status } => Stop::Exited { status },
-                mayfly_vmm::Stop::Killed { signal, diagnosis } => Stop::Killed { signal, diagnosis },
-                mayfly_vmm::Stop::TimedOut => Stop::TimedOut,
-                mayfly_vmm::Stop::OutOfMemory => Stop::OutOfMemory,
-                mayfly_vmm::Stop::Violation(what) => Stop::Violation(what),
-            },
+            stop: stopped.stop,
             answer: stopped.answer.ok().map(|answer| AnswerRecord { kind: answer.kind, payload: answer.payload }),
             log: stopped.log,
             usage: Usage {
