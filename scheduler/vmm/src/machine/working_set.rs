@@ -1,7 +1,7 @@
-//! The pages that an invocation writes: recorded once, prefetched at each later bind.
+//! The pages that an invocation changes: recorded once, prefetched at each later bind.
 //!
 //! A bound guest starts with no page in place, and each first write costs a fault and a copy, on hosts with shadow paging two faults. What the
-//! first invocation of a snapshot wrote, the others write too; taking those faults in a few calls costs a fraction.
+//! first invocation of a snapshot changed, the others change too; those faults are taken in a few calls, before the guest runs.
 //! A working set is a hint and nothing else: wrong or missing pages cost time only.
 
 use mayfly_abi::layout::{MEMORY_MAX_BYTES, PAGE_BYTES};
@@ -14,7 +14,7 @@ const RANGES_MAX: usize = 4096;
 /// Ranges with a smaller gap between them are prefetched as one.
 const MERGE_GAP_PAGES: u32 = 2;
 
-/// Page ranges of guest memory that an invocation writes: (first page, number of pages).
+/// Page ranges of guest memory that an invocation changes: (first page, number of pages).
 ///
 /// Pages that are only read are not in it: they come from the page cache, and the host maps sixteen of them per fault by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
