@@ -1,8 +1,9 @@
 //! Everything that can be asked for, in one table.
 
-use http::Method;
+use http::{Method, request::Parts};
 
 use crate::{
+    Gateway,
     lambda::{Error, Kind, Operation},
     own::Page,
     stack::body::BodyError,
@@ -155,6 +156,17 @@ pub fn decode(text: &str, is_query: bool) -> Option<String> {
 }
 
 impl Endpoint {
+    /// Refuses, for load, what need not be read any further.
+    ///
+    /// # Errors
+    /// Overload.
+    pub fn check_load(self, gateway: &Gateway, head: &Parts, argument: &str) -> Result<(), Error> {
+        match self {
+            Lambda(operation) => operation.check_load(gateway, head, argument),
+            Own(_) => Ok(()),
+        }
+    }
+
     /// Largest body of a request.
     #[must_use]
     pub fn body_bytes_max(self) -> usize {

@@ -293,6 +293,47 @@ async fn an_invocation_that_waits_does_not_hold_up_others() {
     live.stop().await;
 }
 
+/// Far more than the machine can carry out, for seconds: all of it is answered or refused as Lambda refuses, what was refused has not run,
+/// and another function does not notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_much_is_refused_and_never_runs() {
+    let work = "def handler(event, context):\n    return sum(i * i for i in range(event['n']))\n";
+    let live = Live::start().await;
+    live.create("flooded", work).await;
+    live.create_example("hello", &[]).await;
+    let begun = std::time::Instant::now();
+    let refused_at_all = std::sync::atomic::AtomicBool::new(false);
+    // Callers who call again at once, for two seconds, and for longer if nothing was refused by then.
+    let callers = (0..80).map(|_| async {
+        let (mut answered, mut refusals) = (0, 0);
+        while begun.elapsed() < Duration::from_secs(2) || !refused_at_all.load(std::sync::atomic::Ordering::Relaxed) {
+            assert!(begun.elapsed() < Duration::from_secs(100), "nothing was refused");
+            let event = Blob::new(json!({"n": 100_000}).to_string());
+            match live.client.invoke().function_name("flooded").payload(event).send().await {
+                Ok(_) => answered += 1,
+                Err(error) => {
+                    let error = error.into_service_error();
+                    assert!(error.is_too_many_requests_exception(), "{error:?}");
+                    refused_at_all.store(true, std::sync::atomic::Ordering::Relaxed);
+                    refusals += 1;
+                }
+            }
+        }
+        (answered, refusals)
+    });
+    let neighbour = async {
+        while begun.elapsed() < Duration::from_secs(2) {
+            live.invoke("hello", &json!({"name": "you"})).await.good();
+        }
+    };
+    let (counts, ()) = tokio::join!(at_once(callers), neighbour);
+    let (answered, refusals) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+    assert!(answered > 0 && refusals > 0, "{answered} answered, {refusals} refused");
+    assert_eq!(live.starts_of("flooded").await, answered, "what was refused has not run");
+    live.invoke("flooded", &json!({"n": 1})).await.good();
+    live.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clones_never_repeat_what_should_be_random() {
     let live = Live::start().await;

@@ -93,6 +93,16 @@ pub const SHELL_WAIT: Duration = Duration::from_secs(10);
 pub const INSTANCE_TRIES: usize = 64;
 /// How many shells are tried for one bind: those that wait may all have gone with their zygote.
 pub const SHELL_TRIES: usize = 16;
+/// A wait for a turn is too long if it is longer than this many times what an invocation of the function takes…
+pub const PATIENCE: u32 = 10;
+/// … and longer than this.
+pub const PATIENCE_MIN: Duration = Duration::from_millis(5);
+/// How long waits must be too long before that is overload, and not a burst.
+pub const OVERLOADED_AFTER: Duration = Duration::from_millis(500);
+/// How often the number of invocations that run at a time is adapted to what the processors do.
+pub const TURNS_PERIOD: Duration = Duration::from_millis(50);
+/// Most processors' worth of invocations at a time.
+pub const TURNS_MAX: f64 = 1024.0;
 /// How often idle instances are looked through.
 pub const KEEPER_PERIOD: Duration = Duration::from_secs(1);
 /// How often a shutdown looks whether all is done.

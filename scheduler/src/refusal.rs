@@ -92,7 +92,9 @@ pub enum ThrottleReason {
     AccountConcurrency,
     /// The function's queue is full.
     QueueFull,
-    /// It waited as long as it may.
+    /// The function gets more invocations than can be carried out, and this one would wait for too long: milliseconds.
+    Overload,
+    /// It waited as long as it may: milliseconds.
     QueueTimeout,
     /// The machine has no memory for another instance.
     Memory,

@@ -46,9 +46,11 @@ pub struct Settings {
     pub instances_per_function_max: usize,
     /// Most invocations at a time.
     pub account_concurrency: u32,
-    /// Most invocations of one function that wait for an instance.
+    /// Whether no more invocations run at a time than the processors can carry out, and those are refused that would wait for too long.
+    pub overload_control: bool,
+    /// Most invocations of one function that wait for their turn.
     pub queue_per_function: usize,
-    /// Longest wait for an instance.
+    /// Longest wait for a turn, or for an instance after that.
     pub queue_wait_max: Duration,
     /// Age at which an idle instance is given up.
     pub idle_instance_ttl: Duration,
@@ -72,6 +74,7 @@ impl Default for Settings {
             instances_max: 1000,
             instances_per_function_max: 100,
             account_concurrency: 1000,
+            overload_control: true,
             queue_per_function: 1000,
             queue_wait_max: Duration::from_secs(10),
             idle_instance_ttl: Duration::from_secs(300),

@@ -21,10 +21,14 @@ pub struct Status {
     pub instances_idle: usize,
     /// Instances that serve one, or are being bound or reset.
     pub instances_busy: usize,
-    /// Invocations that wait for an instance.
+    /// Invocations that wait for their turn to run, or for an instance.
     pub invocations_queued: usize,
     /// Invocations admitted and not answered.
     pub invocations_running: usize,
+    /// Invocations whose turn it is to run.
+    pub turns: usize,
+    /// Processors that they may use together, by what their functions used before; infinite without overload control.
+    pub turns_limit: f64,
     /// Since the start: invocations answered.
     pub invocations_total: u64,
     /// Since the start: invocations refused for load.

@@ -49,10 +49,13 @@ pub struct Options {
     /// Most invocations at a time; more are refused with 429 [default: 1000]
     #[arg(long, env = "MAYFLY_ACCOUNT_CONCURRENCY", value_name = "N")]
     pub account_concurrency: Option<u32>,
-    /// Most invocations of one function that wait for a machine [default: 1000]
+    /// Run no more at a time than the processors can carry out, and refuse what would wait for too long: on or off [default: on]
+    #[arg(long, env = "MAYFLY_OVERLOAD_CONTROL", value_name = "ON|OFF")]
+    pub overload_control: Option<String>,
+    /// Most invocations of one function that wait for their turn [default: 1000]
     #[arg(long, env = "MAYFLY_QUEUE_PER_FUNCTION", value_name = "N")]
     pub queue_per_function: Option<usize>,
-    /// Longest wait for a machine, in milliseconds [default: 10000]
+    /// Longest wait for a turn, in milliseconds [default: 10000]
     #[arg(long, env = "MAYFLY_QUEUE_WAIT_MS", value_name = "MS")]
     pub queue_wait_ms: Option<u64>,
     /// Seconds after which an idle machine is given up [default: 300]
@@ -131,6 +134,7 @@ impl Options {
             instances: self.instances.or(below.instances),
             instances_per_function: self.instances_per_function.or(below.instances_per_function),
             account_concurrency: self.account_concurrency.or(below.account_concurrency),
+            overload_control: self.overload_control.or(below.overload_control),
             queue_per_function: self.queue_per_function.or(below.queue_per_function),
             queue_wait_ms: self.queue_wait_ms.or(below.queue_wait_ms),
             idle_instance_s: self.idle_instance_s.or(below.idle_instance_s),
@@ -174,6 +178,12 @@ impl Options {
             None => default.default_state,
             Some(name) => StateMode::from_name(name).ok_or_else(|| value("--default-state", name, "reuse or fresh"))?,
         };
+        let overload_control = match self.overload_control.as_deref() {
+            None => default.overload_control,
+            Some("on") => true,
+            Some("off") => false,
+            Some(other) => return Err(value("--overload-control", other, "on or off")),
+        };
         if self.account_concurrency == Some(0) || self.instances == Some(0) || self.instances_per_function == Some(0) {
             let options = "--account-concurrency, --instances or --instances-per-function";
             return Err(value(options, "0", "at least 1"));
@@ -187,6 +197,7 @@ impl Options {
             instances_max: self.instances.unwrap_or(default.instances_max),
             instances_per_function_max: self.instances_per_function.unwrap_or(default.instances_per_function_max),
             account_concurrency: self.account_concurrency.unwrap_or(default.account_concurrency),
+            overload_control,
             queue_per_function: self.queue_per_function.unwrap_or(default.queue_per_function),
             queue_wait_max: self.queue_wait_ms.map_or(default.queue_wait_max, Duration::from_millis),
             idle_instance_ttl: self.idle_instance_s.map_or(default.idle_instance_ttl, Duration::from_secs),
@@ -243,6 +254,7 @@ mod tests {
         for (options, part) in [
             (Options { account_id: Some("12".into()), ..Options::default() }, "12 digits"),
             (Options { default_state: Some("cold".into()), ..Options::default() }, "reuse or fresh"),
+            (Options { overload_control: Some("no".into()), ..Options::default() }, "on or off"),
             (Options { region: Some("mars".into()), ..Options::default() }, "us-east-1"),
         ] {
             let text = options.settings().expect_err(part).to_string();

@@ -4,6 +4,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use mayfly_scheduler::{Answer, Invocation, Outcome, Refusal, Start, limits};
@@ -13,9 +14,12 @@ use super::{
     Error, Kind,
     constraint::Violations,
     empty,
-    name::{LATEST, Target},
+    name::{FunctionName, LATEST, Target},
 };
-use crate::stack::{Call, Reply};
+use crate::{
+    Gateway,
+    stack::{Call, Reply},
+};
 
 const EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-version");
 const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
@@ -27,6 +31,19 @@ struct Options {
     is_dry_run: bool,
     is_tail_wanted: bool,
     is_timing_wanted: bool,
+}
+
+/// Refuses an invocation for load before its event is read.
+pub(super) fn check_load(gateway: &Gateway, head: &Parts, argument: &str) -> Result<(), Error> {
+    if head.headers.get("x-amz-invocation-type").is_some_and(|kind| kind == "DryRun") {
+        return Ok(());
+    }
+    // Anything else that is wrong is told later.
+    let Ok(function) = FunctionName::parse(argument) else { return Ok(()) };
+    gateway.platform.check_load(&function.name).map_err(|refusal| {
+        gateway.metrics.refused(&function.name, &refusal);
+        refusal.into()
+    })
 }
 
 pub(super) async fn answer(call: Call) -> Result<Reply, Error> {

@@ -25,12 +25,15 @@ mod update_code;
 mod update_configuration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use mayfly_scheduler::limits::PAYLOAD_BYTES;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::stack::{Call, Reply};
+use crate::{
+    Gateway,
+    stack::{Call, Reply},
+};
 pub use error::{Error, Kind, Spelling};
 
 /// An operation that is there.
@@ -90,6 +93,17 @@ const UPDATE_FUNCTION_CODE_BYTES: usize = 69_905_067;
 const SMALL_REQUEST_BYTES: usize = 256 << 10;
 
 impl Operation {
+    /// Refuses, for load, what need not be read any further.
+    ///
+    /// # Errors
+    /// Overload.
+    pub fn check_load(self, gateway: &Gateway, head: &Parts, argument: &str) -> Result<(), Error> {
+        match self {
+            Operation::Invoke => invoke::check_load(gateway, head, argument),
+            _ => Ok(()),
+        }
+    }
+
     /// Largest body of a request.
     #[must_use]
     pub fn body_bytes_max(self) -> usize {

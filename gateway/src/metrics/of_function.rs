@@ -16,10 +16,11 @@ use crate::lambda::name::LATEST;
 const STARTS: [(Start, &str); 3] = [(Start::Warm, "warm"), (Start::Fresh, "fresh"), (Start::Bound, "bound")];
 
 /// By why one was throttled.
-const REASONS: [(ThrottleReason, &str); 5] = [
+const REASONS: [(ThrottleReason, &str); 6] = [
     (ThrottleReason::ReservedConcurrency, "reserved_concurrency"),
     (ThrottleReason::AccountConcurrency, "account_concurrency"),
     (ThrottleReason::QueueFull, "queue_full"),
+    (ThrottleReason::Overload, "overload"),
     (ThrottleReason::QueueTimeout, "queue_timeout"),
     (ThrottleReason::Memory, "memory"),
 ];

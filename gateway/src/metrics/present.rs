@@ -18,10 +18,17 @@ pub(super) fn register(registry: &mut Registry, status: &Status) {
     gauge("deploys", "Deploys going on or waiting", status.deploys as u64);
     gauge("shells", "Machines that wait for a function", status.shells_ready as u64);
     gauge("shells_target", "How many there shall be", status.shells_target as u64);
-    gauge("invocations_queued", "Invocations that wait for a machine", status.invocations_queued as u64);
+    gauge(
+        "invocations_queued",
+        "Invocations that wait for their turn or for a machine",
+        status.invocations_queued as u64,
+    );
     gauge("invocations_in_flight", "Invocations admitted and not answered", status.invocations_running as u64);
+    gauge("turns", "Invocations whose turn it is to run", status.turns as u64);
     gauge("concurrency_limit", "Most invocations in flight", status.concurrency_limit.into());
     gauge("instances_limit", "Most machines with a function", status.instances_limit as u64);
+    let help = "Processors that invocations may use at a time";
+    registry.register("turns_limit", help, ConstGauge::new(status.turns_limit));
     let instances = Family::<[(&str, &str); 1], Gauge>::default();
     instances.get_or_create(&[("state", "idle")]).set(status.instances_idle as i64);
     instances.get_or_create(&[("state", "busy")]).set(status.instances_busy as i64);

@@ -3,7 +3,7 @@
 //! ```text
 //! answer        names it (request id), logs it, and turns whatever went wrong into a response
 //!  └ caught     a bug in one operation ends one request
-//!     └ find    what is asked for; unknown things are refused before a byte of the body is read
+//!     └ find    what is asked for; unknown things, and what there is no time for, are refused before a byte of the body is read
 //!        └ body a bounded body at a bounded pace out of a bounded memory
 //!           └ dispatch: one file per operation in `lambda` and `own`
 //! ```
@@ -18,7 +18,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http_body_util::Full;
-use hyper::{Request, Response, body::Incoming};
+use hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+};
 
 use crate::{
     Gateway,
@@ -27,6 +30,9 @@ use crate::{
     route::{self, Endpoint},
     server,
 };
+
+/// Bodies of refused requests up to this size are read, and thrown away.
+const DISCARDED_BYTES_MAX: u64 = 64 << 10;
 
 /// What an operation answers.
 pub type Reply = Response<Full<Bytes>>;
@@ -59,10 +65,17 @@ impl server::Handler for Gateway {
 async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, request_id: &str) -> Result<Reply, Error> {
     let (head, body) = request.into_parts();
     let (endpoint, argument) = route::find(&head.method, head.uri.path())?;
+    // A small body is here already, or soon; to leave it would cost the caller his connection.
+    let is_small = body.size_hint().upper().is_some_and(|bytes| bytes <= DISCARDED_BYTES_MAX);
+    let overload = match endpoint.check_load(&gateway, &head, &argument) {
+        Err(error) if !is_small => return Err(error.closing()),
+        checked => checked,
+    };
     // What was taken of the memory for bodies is given back when the answer is there.
     let (body, _memory) = body::read(body, &gateway.limits, &gateway.body_memory, endpoint.body_bytes_max())
         .await
         .map_err(|fault| endpoint.body_error(fault))?;
+    overload?;
 
     let call = Call { gateway, request_id: request_id.to_owned(), head, argument, body };
     match endpoint {

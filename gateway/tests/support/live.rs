@@ -118,6 +118,12 @@ impl Live {
         waited.unwrap_or_else(|error| panic!("{name}: {error:?}"));
     }
 
+    /// How many invocations of a function have begun, by its log.
+    pub async fn starts_of(&self, name: &str) -> usize {
+        let lines = self.gateway.platform.logs(name, 0, usize::MAX).expect("it is there");
+        lines.iter().filter(|line| line.text.starts_with("START ")).count()
+    }
+
     pub async fn invoke(&self, name: &str, event: &Value) -> Answer {
         let sent = self.client.invoke().function_name(name).payload(Blob::new(event.to_string())).send().await;
         Answer::of(sent.unwrap_or_else(|error| panic!("{name} {event}: {error:?}")))

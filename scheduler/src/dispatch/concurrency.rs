@@ -62,6 +62,19 @@ impl Concurrency {
         Ok(Permit { concurrency: self.clone(), reserved_by: None })
     }
 
+    /// Why an invocation that came now would not be let in, if so.
+    pub(crate) fn refusal(&self, function: &str) -> Option<Refusal> {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (in_flight, limit, reason) = match counts.reserved.get(function) {
+            Some(reserved) => (reserved.in_flight, reserved.limit, ThrottleReason::ReservedConcurrency),
+            None => {
+                let unreserved = counts.limit.saturating_sub(counts.reserved_total);
+                (counts.unreserved_in_flight, unreserved, ThrottleReason::AccountConcurrency)
+            }
+        };
+        (in_flight >= limit).then(|| throttled(reason, limit.into(), in_flight.into()))
+    }
+
     /// Whether a function may reserve as much.
     pub(crate) fn check_reservation(&self, function: &str, wanted: u32) -> Result<(), Refusal> {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,7 +121,7 @@ fn take(in_flight: &mut u32, limit: u32, reason: ThrottleReason) -> Result<(), R
 }
 
 /// A refusal for load.
-pub(crate) fn throttled(reason: ThrottleReason, limit: u64, present: u64) -> Refusal {
+fn throttled(reason: ThrottleReason, limit: u64, present: u64) -> Refusal {
     Refusal::Throttled { reason, limit, present, retry_after: RETRY_AFTER }
 }
 

@@ -14,27 +14,21 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
 };
 
 use tokio::sync::oneshot;
 
 use super::{
     Dispatcher, Room,
-    admission::{Decision, Load, admit, wants_bind},
-    concurrency::throttled,
-    smooth,
+    turns::{LaneId, Turn, timed_out},
 };
 use crate::{
     clock::Instant,
     instance::Instance,
     limits,
     machine::{Binding, Gone, WorkingSet},
-    refusal::{Refusal, ThrottleReason},
+    refusal::Refusal,
 };
 
 /// Instances of one function revision.
@@ -42,8 +36,8 @@ pub(crate) struct Lane {
     this: Weak<Lane>,
     dispatcher: Arc<Dispatcher>,
     binding: Binding,
-    /// How long an invocation keeps an instance, in microseconds, smoothed.
-    service_us: AtomicU64,
+    /// Its line among those who wait for a turn.
+    line: LaneId,
     state: Mutex<State>,
 }
 
@@ -54,10 +48,22 @@ struct State {
     waiting: VecDeque<oneshot::Sender<Result<Lease, Refusal>>>,
     instances: usize,
     binding: usize,
+    resetting: usize,
     /// Nothing is kept idle any more.
     is_retired: bool,
     /// In the dispatcher's queue for room.
     is_hungry: bool,
+}
+
+/// A lane, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Instances that wait for an event.
+    pub(crate) idle: usize,
+    /// All instances, those that are being bound included.
+    pub(crate) instances: usize,
+    /// Those who have a turn, and wait for an instance.
+    pub(crate) waiting: usize,
 }
 
 /// An instance with its place in the counts. Dropping it ends the instance, and then frees the place.
@@ -84,64 +90,54 @@ impl Lane {
         let lane = Arc::new_cyclic(|this| Lane {
             this: this.clone(),
             dispatcher: dispatcher.clone(),
+            line: dispatcher.turns.add(binding.memory_bytes >> 20),
             binding,
-            service_us: AtomicU64::new(0),
             state: Mutex::new(State::default()),
         });
         dispatcher.lanes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&lane));
         lane
     }
 
-    /// An instance: at once if one is idle, else when it is this caller's turn.
+    /// The right to run, when it is this caller's turn.
+    pub(crate) async fn turn(&self) -> Result<Turn, Refusal> {
+        self.dispatcher.turns.take(self.line).await
+    }
+
+    /// Why an invocation that came now would be refused, if it would.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.dispatcher.turns.refusal(self.line)
+    }
+
+    /// An instance for one whose turn it is: at once if one is idle, else as soon as there is one.
     pub(crate) async fn acquire(&self) -> Result<Lease, Refusal> {
-        let deadline = self.dispatcher.clock.now() + self.dispatcher.bounds.queue_wait_max;
-        let mut turn = match self.enter()? {
+        let waits = match self.enter()? {
             Entered::Served(lease) => return Ok(lease),
-            Entered::Waits(turn) => turn,
+            Entered::Waits(waits) => waits,
         };
-        self.supply(false);
-        // One that waits for longer than a bind takes was wrongly told to wait for those that are there.
-        if let Ok(served) = tokio::time::timeout(self.dispatcher.bind_time(), &mut turn).await {
-            return served.unwrap_or(Err(Refusal::ShuttingDown));
-        }
-        self.supply(true);
-        match tokio::time::timeout_at(deadline, turn).await {
+        self.supply();
+        let wait_max = self.dispatcher.bounds.queue_wait_max;
+        match tokio::time::timeout(wait_max, waits).await {
             Ok(served) => served.unwrap_or(Err(Refusal::ShuttingDown)),
-            Err(_) => {
-                let load = self.load();
-                Err(throttled(ThrottleReason::QueueTimeout, load.instances_max as u64, load.instances as u64))
-            }
+            Err(_) => Err(timed_out(wait_max, wait_max)),
         }
     }
 
     fn enter(&self) -> Result<Entered, Refusal> {
+        let lane = self.this.upgrade().ok_or(Refusal::ShuttingDown)?;
         let mut state = self.state();
-        while state.waiting.front().is_some_and(oneshot::Sender::is_closed) {
-            state.waiting.pop_front();
+        // First come, first served: nobody overtakes those who wait.
+        if state.waiting.is_empty() && !state.idle.is_empty() {
+            let held = state.idle.pop();
+            return Ok(Entered::Served(Lease { lane: lane.clone(), held }));
         }
-        match admit(self.load_of(&state)) {
-            Decision::Serve => {
-                let held = state.idle.pop();
-                drop(state);
-                let lane = self.this.upgrade().ok_or(Refusal::ShuttingDown)?;
-                Ok(Entered::Served(Lease { lane, held }))
-            }
-            Decision::Wait => {
-                let (turn, waits) = oneshot::channel();
-                state.waiting.push_back(turn);
-                Ok(Entered::Waits(waits))
-            }
-            Decision::Refuse => {
-                let load = self.load_of(&state);
-                Err(throttled(ThrottleReason::QueueFull, load.waiting_max as u64, load.waiting as u64))
-            }
-        }
+        let (turn, waits) = oneshot::channel();
+        state.waiting.push_back(turn);
+        Ok(Entered::Waits(waits))
     }
 
     /// Begins to bind as many instances as would help those who wait.
-    fn supply(&self, aged: bool) {
-        let mut aged = aged;
-        while self.wants_bind(aged) {
+    fn supply(&self) {
+        while self.wants_bind(&self.state()) {
             let Some(lane) = self.this.upgrade() else { return };
             // Not under the lock: making room may end an instance of any lane.
             let Some(room) = self.dispatcher.room() else {
@@ -150,7 +146,7 @@ impl Lane {
             };
             {
                 let mut state = self.state();
-                if !self.wants_bind_in(&state, aged) {
+                if !self.wants_bind(&state) {
                     // `room` is dropped after the lock.
                     drop(state);
                     continue;
@@ -158,8 +154,6 @@ impl Lane {
                 state.instances += 1;
                 state.binding += 1;
             }
-            // One caller's age is a reason for one bind.
-            aged = false;
             let seat = Seat { lane: self.this.clone(), _room: room };
             self.dispatcher.handle.spawn(async move { lane.bind(seat).await });
         }
@@ -179,7 +173,7 @@ impl Lane {
             state.is_hungry = false;
             state.waiting.len() > state.binding
         };
-        self.supply(true);
+        self.supply();
         is_wanted
     }
 
@@ -187,10 +181,7 @@ impl Lane {
         let bound = self.bind_shell().await;
         self.state().binding -= 1;
         match bound {
-            Ok(instance) => {
-                smooth(&self.dispatcher.bind_us, instance.bind);
-                self.give_back(instance, seat);
-            }
+            Ok(instance) => self.give_back(instance, seat),
             Err(why) => {
                 tracing::error!(%why, "a shell cannot be bound");
                 drop(seat);
@@ -249,18 +240,19 @@ impl Lane {
         }
     }
 
-    /// How long an invocation had an instance.
-    pub(crate) fn served(&self, service: Duration) {
-        smooth(&self.service_us, service);
-    }
-
     /// The working set of its snapshot.
     pub(crate) fn working_set(&self) -> &WorkingSet {
         &self.binding.working_set
     }
 
+    /// An instance is being reset: one who waits may as well wait for it.
+    pub(crate) fn reset_begins(&self) {
+        self.state().resetting += 1;
+    }
+
     /// Counts a reset.
-    pub(crate) fn was_reset(&self) {
+    pub(crate) fn reset_ended(&self) {
+        self.state().resetting -= 1;
         self.dispatcher.resets.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -305,31 +297,14 @@ impl Lane {
 
     /// The lane, in numbers.
     pub(crate) fn load(&self) -> Load {
-        self.load_of(&self.state())
+        let state = self.state();
+        Load { idle: state.idle.len(), instances: state.instances, waiting: state.waiting.len() }
     }
 
-    fn load_of(&self, state: &State) -> Load {
-        let bounds = &self.dispatcher.bounds;
-        Load {
-            idle: state.idle.len(),
-            instances: state.instances,
-            binding: state.binding,
-            instances_max: bounds.instances_per_function_max,
-            waiting: state.waiting.len(),
-            waiting_max: bounds.queue_per_function,
-        }
-    }
-
-    fn wants_bind(&self, aged: bool) -> bool {
-        self.wants_bind_in(&self.state(), aged)
-    }
-
-    fn wants_bind_in(&self, state: &State, aged: bool) -> bool {
-        let service = match self.service_us.load(Ordering::Relaxed) {
-            0 => None,
-            us => Some(Duration::from_micros(us)),
-        };
-        wants_bind(self.load_of(state), service, self.dispatcher.bind_time(), aged)
+    /// Whether somebody waits for whom no instance is on its way. They all have a turn: what they wait for can run.
+    fn wants_bind(&self, state: &State) -> bool {
+        let coming = state.binding + state.resetting;
+        state.waiting.len() > coming && state.instances < self.dispatcher.bounds.instances_per_function_max
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -349,6 +324,12 @@ impl Lease {
     }
 }
 
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.dispatcher.turns.remove(self.line);
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(Held { instance, seat }) = self.held.take() {
@@ -361,7 +342,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(lane) = self.lane.upgrade() {
             lane.state().instances -= 1;
-            lane.supply(false);
+            lane.supply();
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Hands instances to invocations.
 //!
-//! One [`Lane`] per function revision has its idle instances and those who wait for one. The [`Dispatcher`] is what lanes share: the
-//! shells, the room for instances, and the order in which lanes get room when there is too little.
+//! An invocation first waits for its turn to run ([`turns`]), then for an instance. One [`Lane`] per function revision has its idle instances and
+//! those who wait for one. The [`Dispatcher`] is what lanes share: the turns, the shells, the room for instances, and the order in which lanes get
+//! room when there is too little.
 
-pub(crate) mod admission;
 pub(crate) mod concurrency;
 mod keeper;
 mod lane;
+pub(crate) mod turns;
 
 use std::{
     collections::VecDeque,
@@ -20,8 +21,10 @@ use std::{
 pub(crate) use keeper::{available_memory, keep};
 pub(crate) use lane::{Lane, Lease, Seat};
 use tokio::{runtime::Handle, sync::Semaphore};
+pub(crate) use turns::Turn;
 
-use crate::{clock::Clock, pool::Pool};
+use self::turns::{Rules, Turns};
+use crate::{clock::Clock, limits, pool::Pool};
 
 /// The bounds of dispatching.
 #[derive(Debug, Clone)]
@@ -32,6 +35,20 @@ pub(crate) struct Bounds {
     pub(crate) queue_wait_max: Duration,
     pub(crate) idle_instance_ttl: Duration,
     pub(crate) memory_reserve_bytes: u64,
+    /// Processors' worth of invocations that run at a time, to begin with.
+    pub(crate) processors: f64,
+}
+
+impl Bounds {
+    fn rules(&self) -> Rules {
+        Rules {
+            waiting_max: self.queue_per_function,
+            wait_max: self.queue_wait_max,
+            patience: limits::PATIENCE,
+            patience_min: limits::PATIENCE_MIN,
+            overloaded_after: limits::OVERLOADED_AFTER,
+        }
+    }
 }
 
 /// What lanes share.
@@ -39,14 +56,13 @@ pub(crate) struct Dispatcher {
     pub(crate) pool: Pool,
     pub(crate) bounds: Bounds,
     pub(crate) clock: Clock,
+    pub(crate) turns: Arc<Turns>,
     handle: Handle,
     /// Binds at a time: more than there are cores only make each other slow.
     binds: Semaphore,
     instances: AtomicUsize,
     /// As of the keeper's last look.
     memory_available_bytes: AtomicU64,
-    /// How long a bind takes, in microseconds, smoothed.
-    bind_us: AtomicU64,
     lanes: Mutex<Vec<Weak<Lane>>>,
     /// Lanes whose callers wait for room, in the order in which they get it.
     hungry: Mutex<VecDeque<Weak<Lane>>>,
@@ -63,13 +79,13 @@ impl Dispatcher {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Arc::new(Dispatcher {
             pool,
+            turns: Turns::new(bounds.rules(), bounds.processors, clock),
             bounds,
             clock,
             handle: Handle::current(),
             binds: Semaphore::new(cores.max(2)),
             instances: AtomicUsize::new(0),
             memory_available_bytes: AtomicU64::new(u64::MAX),
-            bind_us: AtomicU64::new(0),
             lanes: Mutex::new(Vec::new()),
             hungry: Mutex::new(VecDeque::new()),
             failures: AtomicU64::new(0),
@@ -79,7 +95,7 @@ impl Dispatcher {
 
     /// Idle and busy instances, and invocations that wait.
     pub(crate) fn totals(&self) -> (usize, usize, usize) {
-        let (mut idle, mut waiting) = (0, 0);
+        let (mut idle, mut waiting) = (0, self.turns.load().waiting);
         for lane in self.lanes() {
             let load = lane.load();
             idle += load.idle;
@@ -140,31 +156,13 @@ impl Dispatcher {
     fn is_anyone_hungry(&self) -> bool {
         !self.hungry.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
-
-    fn bind_time(&self) -> Duration {
-        match self.bind_us.load(Ordering::Relaxed) {
-            0 => BIND_ASSUMED,
-            us => Duration::from_micros(us),
-        }
-    }
 }
-
-/// What a bind is taken to need until one has been measured.
-const BIND_ASSUMED: Duration = Duration::from_millis(5);
 
 impl Drop for Room {
     fn drop(&mut self) {
         self.0.instances.fetch_sub(1, Ordering::Relaxed);
         self.0.feed();
     }
-}
-
-/// Moves a smoothed figure an eighth of the way to a new one; 0 stands for none yet.
-fn smooth(figure: &AtomicU64, sample: Duration) {
-    let sample = (sample.as_micros() as u64).max(1);
-    let _ = figure.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
-        Some(if before == 0 { sample } else { (before - before / 8 + sample / 8).max(1) })
-    });
 }
 
 #[cfg(test)]

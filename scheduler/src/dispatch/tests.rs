@@ -35,6 +35,7 @@ const BOUNDS: Bounds = Bounds {
     queue_wait_max: Duration::from_secs(5),
     idle_instance_ttl: Duration::from_secs(60),
     memory_reserve_bytes: 0,
+    processors: 1000.0,
 };
 
 async fn fixture(host: ScriptedHost, bounds: Bounds) -> Fixture {
@@ -127,26 +128,48 @@ async fn a_fresh_instance_is_busy_until_it_is_reset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_of_short_work_does_not_bind_for_every_caller() {
-    let fixture = fixture(host(), BOUNDS).await;
-    for _ in 0..3 {
-        fixture.invoke(json!({"ms": 1})).await.expect("it runs");
-    }
-    let callers: Vec<_> = (0..4).map(|_| fixture.spawn(json!({"ms": 1}))).collect();
+async fn a_burst_binds_no_more_than_can_run() {
+    let fixture = fixture(host(), Bounds { processors: 3.0, ..BOUNDS }).await;
+    let callers: Vec<_> = (0..20).map(|_| fixture.spawn(json!({"ms": 20}))).collect();
     for caller in callers {
         caller.await.expect("no panic").expect("it runs");
     }
-    assert_eq!(fixture.count(|c| &c.binds), 1, "four times 1 ms is less than a bind");
-    let callers: Vec<_> = (0..20).map(|_| fixture.spawn(json!({"ms": 100}))).collect();
+    assert_eq!((fixture.count(|c| &c.binds), fixture.instances()), (3, (3, 3)));
+    let begun = fixture.clock.now();
+    let callers: Vec<_> = (0..30).map(|_| fixture.spawn(json!({"ms": 10}))).collect();
     for caller in callers {
         caller.await.expect("no panic").expect("it runs");
     }
-    assert_eq!(fixture.count(|c| &c.binds), 10, "long work gets what it may have");
+    assert!(begun.elapsed() >= Duration::from_millis(100), "three at a time");
+    assert_eq!(fixture.count(|c| &c.binds), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_one_waits_for_a_reset_and_not_for_a_bind() {
+    let mut fixture = fixture(host(), Bounds { processors: 1.0, ..BOUNDS }).await;
+    fixture.mode = StateMode::Fresh;
+    let callers: Vec<_> = (0..5).map(|_| fixture.spawn(json!({"ms": 1}))).collect();
+    for caller in callers {
+        caller.await.expect("no panic").expect("it runs");
+    }
+    assert_eq!(fixture.count(|c| &c.binds), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn functions_that_sleep_do_not_keep_processors() {
+    let fixture = fixture(host(), Bounds { processors: 1.0, instances_per_function_max: 100, ..BOUNDS }).await;
+    fixture.invoke(json!({"ms": 10, "slept_ms": 10})).await.expect("it runs");
+    let begun = fixture.clock.now();
+    let callers: Vec<_> = (0..20).map(|_| fixture.spawn(json!({"ms": 1000, "slept_ms": 1000}))).collect();
+    for caller in callers {
+        caller.await.expect("no panic").expect("it runs");
+    }
+    assert!(begun.elapsed() < Duration::from_millis(1200), "all at once: {:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_queue_is_bounded_in_length_and_time() {
-    let bounds = Bounds { instances_per_function_max: 1, queue_per_function: 2, ..BOUNDS };
+    let bounds = Bounds { processors: 1.0, queue_per_function: 2, ..BOUNDS };
     let fixture = fixture(host(), bounds).await;
     fixture.invoke(json!({})).await.expect("it runs");
     let running = fixture.spawn(json!({"ms": 2900}));

@@ -24,7 +24,7 @@ use self::{
 use crate::{
     catalog::Revision,
     clock::{Clock, Instant},
-    dispatch::{Lane, Lease, Seat, concurrency::Permit},
+    dispatch::{Lane, Lease, Seat, Turn, concurrency::Permit},
     instance::{Instance, Running},
     invocation::{Answer, Invocation, Outcome, Start, Timing},
     limits,
@@ -51,10 +51,11 @@ pub(crate) struct Errand {
 pub(crate) async fn carry_out(errand: Errand, lane: Arc<Lane>) -> Result<Outcome, Refusal> {
     let mut errand = errand;
     let mut gone = String::new();
+    let turn = lane.turn().await?;
     for _ in 0..limits::INSTANCE_TRIES {
         let lease = lane.acquire().await?;
         match Flight::take_off(errand, lane.clone(), lease) {
-            Ok(flight) => return Following(Some(flight)).land().await,
+            Ok(flight) => return Following(Some((flight, turn))).land().await,
             Err((back, why)) => (errand, gone) = (*back, why.to_string()),
         }
     }
@@ -203,7 +204,6 @@ impl Flight {
             lane.working_set().not_recorded();
         }
         dispose(instance, seat, &lane, errand.mode);
-        lane.served(elapsed);
         let timing = Timing {
             queue,
             bind: if start == Start::Bound { bind } else { Duration::ZERO },
@@ -264,14 +264,14 @@ fn dispose(instance: Option<Instance>, seat: Seat, lane: &Arc<Lane>, mode: State
     match mode {
         StateMode::Reuse => lane.give_back(instance, seat),
         StateMode::Fresh => {
+            lane.reset_begins();
             let lane = lane.clone();
             // Off the caller's path; the instance counts as busy until it is done.
             lane.clone().spawn(async move {
-                match instance.reset().await {
-                    Ok(instance) => {
-                        lane.was_reset();
-                        lane.give_back(instance, seat);
-                    }
+                let was_reset = instance.reset().await;
+                lane.reset_ended();
+                match was_reset {
+                    Ok(instance) => lane.give_back(instance, seat),
                     Err(gone) => {
                         tracing::error!(%gone, "an instance could not be reset");
                         lane.failed();
@@ -293,15 +293,21 @@ fn billed_ms(duration: Duration) -> u64 {
 }
 
 /// Follows a flight to its end, whoever waits for it.
-struct Following(Option<Flight>);
+struct Following(Option<(Flight, Turn)>);
 
 impl Following {
     async fn land(mut self) -> Result<Outcome, Refusal> {
-        let Some(flight) = &mut self.0 else { return Err(Refusal::ShuttingDown) };
+        let Some((flight, _)) = &mut self.0 else { return Err(Refusal::ShuttingDown) };
         let ended = flight.running.stopped().await;
-        let Some(flight) = self.0.take() else { return Err(Refusal::ShuttingDown) };
+        // The turn ends after the instance went back: the next one may need just that.
+        let Some((flight, mut turn)) = self.0.take() else { return Err(Refusal::ShuttingDown) };
         match ended {
-            Ok(stopped) => Ok(flight.conclude(stopped)),
+            Ok(stopped) => {
+                let slept = stopped.usage.slept;
+                let outcome = flight.conclude(stopped);
+                turn.note(outcome.timing.bind, slept);
+                Ok(outcome)
+            }
             Err(gone) => Err(flight.lost(&gone)),
         }
     }
@@ -309,9 +315,9 @@ impl Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        if let Some(flight) = self.0.take() {
+        if let Some((flight, turn)) = self.0.take() {
             let lane = flight.lane.clone();
-            lane.spawn(async move { drop(Following(Some(flight)).land().await) });
+            lane.spawn(async move { drop(Following(Some((flight, turn))).land().await) });
         }
     }
 }

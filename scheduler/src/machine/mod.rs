@@ -145,6 +145,8 @@ pub(crate) struct AnswerRecord {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) duration: Duration,
+    /// Of that, the guest slept.
+    pub(crate) slept: Duration,
     pub(crate) memory_peak_bytes: u64,
 }
 

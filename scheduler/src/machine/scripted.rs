@@ -168,7 +168,10 @@ fn run(script: &[u8], timeout: Duration) -> (u64, Result<Report, Gone>) {
         }
     };
     let report = report.map(|report| match report {
-        Report::Stopped(stopped) => Report::Stopped(Stopped { log, ..stopped }),
+        Report::Stopped(stopped) => {
+            let slept = Duration::from_millis(script["slept_ms"].as_u64().unwrap_or(0));
+            Report::Stopped(Stopped { log, usage: Usage { slept, ..stopped.usage }, ..stopped })
+        }
         other => other,
     });
     (ms, report)
@@ -179,7 +182,7 @@ fn next(answer: Option<AnswerRecord>) -> Report {
 }
 
 fn stopped(stop: Stop, answer: Option<AnswerRecord>) -> Report {
-    let usage = Usage { duration: Duration::from_millis(2), memory_peak_bytes: 36 << 20 };
+    let usage = Usage { duration: Duration::from_millis(2), slept: Duration::ZERO, memory_peak_bytes: 36 << 20 };
     Report::Stopped(Stopped { stop, answer, log: Vec::new(), usage })
 }
 

@@ -157,6 +157,7 @@ fn translate(report: mayfly_vmm::Report) -> Report {
             log: stopped.log,
             usage: Usage {
                 duration: std::time::Duration::from_nanos(stopped.usage.duration_ns),
+                slept: std::time::Duration::from_nanos(stopped.usage.slept_ns),
                 memory_peak_bytes: stopped.usage.memory_peak_bytes,
             },
         }),

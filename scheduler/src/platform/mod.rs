@@ -162,6 +162,20 @@ impl Platform {
         functions::package(&self.inner, code_sha256_hex).await
     }
 
+    /// Why an event for that function would be refused for load if it came now: so that nobody need read it first.
+    ///
+    /// # Errors
+    /// It would. That counts as a refusal.
+    pub fn check_load(&self, function: &str) -> Result<(), Refusal> {
+        let inner = &self.inner;
+        let slot = inner.slots.lock().unwrap_or_else(PoisonError::into_inner).get(function).cloned();
+        let refusal = slot.and_then(|slot| inner.concurrency.refusal(function).or_else(|| slot.refusal()));
+        refusal.map_or(Ok(()), |refusal| {
+            inner.throttled.fetch_add(1, Ordering::Relaxed);
+            Err(refusal)
+        })
+    }
+
     /// Runs one event. Dropping the future gives up the wait, not an invocation that has begun.
     ///
     /// # Errors
@@ -272,6 +286,7 @@ impl Inner {
 
     fn status(&self) -> Status {
         let (instances_idle, instances_busy, invocations_queued) = self.dispatcher.totals();
+        let turns = self.dispatcher.turns.load();
         let shutting_down = self.is_closing.load(Ordering::Relaxed);
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let not_ready_reason = if shutting_down {
@@ -293,6 +308,8 @@ impl Inner {
             instances_busy,
             invocations_queued,
             invocations_running: self.concurrency.in_flight(),
+            turns: turns.running,
+            turns_limit: turns.limit,
             invocations_total: self.answered.load(Ordering::Relaxed),
             throttles_total: self.throttled.load(Ordering::Relaxed),
             instances_failed_total: self.dispatcher.failures.load(Ordering::Relaxed),

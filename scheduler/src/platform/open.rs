@@ -14,7 +14,7 @@ use crate::{
     catalog::{Catalog, Directory},
     clock::Clock,
     deploy::{Deployer, blocking},
-    dispatch::{Bounds, Dispatcher, available_memory, concurrency::Concurrency, keep},
+    dispatch::{Bounds, Dispatcher, available_memory, concurrency::Concurrency, keep, turns},
     files, limits,
     logs::Logs,
     machine::{Host, vmm::VmmHost},
@@ -61,6 +61,9 @@ pub(super) async fn open_with(
     let pool = Pool::start(host.clone(), settings.shells);
     let dispatcher = Dispatcher::new(pool, bounds(&settings), clock);
     tokio::spawn(keep(Arc::downgrade(&dispatcher), available_memory));
+    if settings.overload_control {
+        tokio::spawn(turns::adapt(Arc::downgrade(&dispatcher.turns)));
+    }
     let offer = Arc::new(Offer::new(runtimes, settings.python.clone()));
     let deployer = Deployer::new(host, dispatcher.clone(), directory.clone(), settings.clone(), clock, program, offer);
     let inner = Arc::new(Inner {
@@ -114,5 +117,6 @@ fn bounds(settings: &Settings) -> Bounds {
         queue_wait_max: settings.queue_wait_max,
         idle_instance_ttl: settings.idle_instance_ttl,
         memory_reserve_bytes: settings.memory_reserve_bytes,
+        processors: if settings.overload_control { turns::processors() } else { f64::INFINITY },
     }
 }

@@ -56,6 +56,14 @@ impl Slot {
         retire(before);
     }
 
+    /// Why an invocation that came now would be refused for load, if it would.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match &self.get()?.with {
+            With::Lane(lane) => lane.refusal(),
+            With::InitFailure(_) => None,
+        }
+    }
+
     /// Ends what is idle. Those who wait are still served.
     pub(super) fn retire(&self) {
         let before = self.serving.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -134,6 +134,8 @@ enum Phase {
 pub struct Machine {
     // Dropped in this order: the timer before the vCPU whose flag its signal sets, the VM before the memory that it uses.
     deadline: Deadline,
+    /// Time that the guest of the present run has slept.
+    slept: std::time::Duration,
     vcpu: VcpuFd,
     vm: VmFd,
     phase: Phase,
@@ -188,6 +190,7 @@ impl Machine {
             tsc_offset: 0,
             ns_per_tick_q32: (1_000_000 << 32) / u64::from(khz.max(1)),
             deadline,
+            slept: std::time::Duration::ZERO,
             mailbox,
             ram: None,
             images: Vec::new(),

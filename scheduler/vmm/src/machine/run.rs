@@ -73,6 +73,8 @@ pub struct Usage {
     pub duration_ns: u64,
     /// System calls that the guest kernel answered.
     pub system_calls: u64,
+    /// Time in which the guest had nothing to do but to wait for the clock.
+    pub slept_ns: u64,
     /// Memory that the program had in use at its peak.
     pub memory_peak_bytes: u64,
 }
@@ -89,6 +91,7 @@ impl Machine {
             return Err(Error::State("there is no guest that can run in this machine"));
         }
         self.phase = Phase::Dead;
+        self.slept = Duration::ZERO;
         let start = Instant::now();
         let calls_before = self.mailbox.guest_words().system_calls;
         self.prepare_entry(event_bytes);
@@ -114,6 +117,7 @@ impl Machine {
         let usage = Usage {
             exits,
             duration_ns: start.elapsed().as_nanos() as u64,
+            slept_ns: std::mem::take(&mut self.slept).as_nanos() as u64,
             system_calls: words.system_calls.wrapping_sub(calls_before),
             memory_peak_bytes: words.memory_peak_bytes.min(self.ram()?.bytes()),
         };
@@ -202,11 +206,12 @@ impl Machine {
         Ok(Stop::Next)
     }
 
-    fn sleep(&self, deadline: Instant) {
+    fn sleep(&mut self, deadline: Instant) {
         let now = clock_ns(ClockId::Monotonic);
         let wanted = Duration::from_nanos(self.mailbox.guest_words().wake_ns.saturating_sub(now));
-        let left = deadline.saturating_duration_since(Instant::now());
-        std::thread::sleep(wanted.min(left));
+        let begun = Instant::now();
+        std::thread::sleep(wanted.min(deadline.saturating_duration_since(begun)));
+        self.slept += begun.elapsed();
     }
 
     fn exited(&self) -> Stop {

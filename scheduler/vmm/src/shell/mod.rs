@@ -188,12 +188,18 @@ impl Shell {
     }
 
     fn report(&self, message: Message) -> Result<Report, Error> {
-        let [first, second, third, fourth, fifth, sixth, ..] = message.words;
+        let [first, second, third, fourth, fifth, sixth, _, eighth] = message.words;
         Ok(match message.tag {
             report::READY => Report::Ready,
             report::BOUND => Report::Bound,
             report::STOPPED => {
-                let usage = Usage { exits: third, duration_ns: fourth, system_calls: fifth, memory_peak_bytes: sixth };
+                let usage = Usage {
+                    exits: third,
+                    duration_ns: fourth,
+                    system_calls: fifth,
+                    memory_peak_bytes: sixth,
+                    slept_ns: eighth,
+                };
                 let stop = stop_of(first, second, message.text)?;
                 let mut log = self.mailbox.long_log(message.words[LOG_WORD]);
                 log.append(&mut self.mailbox.take_log());

@@ -142,7 +142,10 @@ fn stopped<'a>(stop: &'a Stop, usage: &Usage) -> ([u64; WORDS], &'a str) {
         Stop::OutOfMemory => (stop::OUT_OF_MEMORY, 0, ""),
         Stop::Violation(what) => (stop::VIOLATION, 0, what.as_str()),
     };
-    ([kind, value, usage.exits, usage.duration_ns, usage.system_calls, usage.memory_peak_bytes, 0, 0], text)
+    (
+        [kind, value, usage.exits, usage.duration_ns, usage.system_calls, usage.memory_peak_bytes, 0, usage.slept_ns],
+        text,
+    )
 }
 
 fn say(socket: &OwnedFd, tag: u64, words: [u64; WORDS], text: &str) -> Result<(), Error> {

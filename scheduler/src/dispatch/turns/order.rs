@@ -1,0 +1,388 @@
+//! Who runs next, who waits, who is refused: decisions without locks, clocks or machines.
+//!
+//! A machine that runs more at a time than it has processors for completes no more, only later. So invocations take turns: those that run
+//! may use `limit` processors together, each as much as its function's invocations did before. What waits stands in line with others of its
+//! function, in the order of arrival; among functions, the one that had least of the processors for its weight is next.
+//!
+//! A line may be long for a moment: bursts are served. If those that leave it have waited for too long for half a second on end, the
+//! function is overloaded until its line is empty again, and only those are let in that can expect a short wait: the longer the line, the
+//! later all of them, and no answer more. A line that was overloaded just before is so again sooner.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::Duration,
+};
+
+use crate::{
+    clock::Instant,
+    refusal::{Refusal, ThrottleReason},
+};
+
+/// A lane.
+pub(crate) type LaneId = u64;
+
+/// What bounds the lines.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// Most that wait in one line.
+    pub(crate) waiting_max: usize,
+    /// Longest wait.
+    pub(crate) wait_max: Duration,
+    /// A wait is too long if it is longer than this many times what an invocation of the function takes…
+    pub(crate) patience: u32,
+    /// … and longer than this.
+    pub(crate) patience_min: Duration,
+    /// Waits that are too long for so long mean overload.
+    pub(crate) overloaded_after: Duration,
+}
+
+/// Somebody who waits for his turn.
+pub(crate) trait Waits {
+    /// He does not wait any more.
+    fn is_gone(&self) -> bool;
+}
+
+/// The lines of all lanes.
+pub(crate) struct Order<W> {
+    rules: Rules,
+    /// Processors that may be in use.
+    limit: f64,
+    /// Processors that those who run are taken to use.
+    used: f64,
+    running: usize,
+    waiting: usize,
+    /// The virtual time: of the last line that had a turn.
+    now: u64,
+    lines: HashMap<LaneId, Line<W>>,
+    /// Lines with somebody in it, by their virtual time.
+    backlog: BTreeSet<(u64, LaneId)>,
+}
+
+struct Line<W> {
+    /// Share of the processors, relative to others.
+    weight: u64,
+    /// Virtual time of its next turn: the processor time that it had for its weight.
+    virtual_time: u64,
+    waiting: VecDeque<(Instant, W)>,
+    /// What an invocation takes.
+    service: Smoothed,
+    /// Processors that one uses, once one has run.
+    demand: Option<f64>,
+    /// Time from one turn to the next while somebody waits.
+    interval: Smoothed,
+    last_turn: Option<Instant>,
+    late_since: Option<Instant>,
+    is_overloaded: bool,
+    was_overloaded: Option<Instant>,
+}
+
+/// The right to run. Must be given back.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    lane: LaneId,
+    demand: f64,
+    /// What the line was charged for it.
+    charged: Duration,
+}
+
+/// How a turn went by.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ran {
+    /// From its start to its end.
+    pub(crate) all: Duration,
+    /// Of that, until an instance was bound.
+    pub(crate) bind: Duration,
+    /// Of that, the guest slept.
+    pub(crate) slept: Duration,
+}
+
+/// What becomes of one who enters.
+pub(crate) enum Entered {
+    /// He runs.
+    Granted(Grant),
+    /// He waits.
+    Waits,
+    /// He is not let in.
+    Refused(Refusal),
+}
+
+/// One who need not wait any more.
+pub(crate) struct Called<W> {
+    pub(crate) who: W,
+    pub(crate) with: Result<Grant, Refusal>,
+}
+
+impl<W: Waits> Order<W> {
+    pub(crate) fn new(rules: Rules, limit: f64) -> Order<W> {
+        Order {
+            rules,
+            limit,
+            used: 0.0,
+            running: 0,
+            waiting: 0,
+            now: 0,
+            lines: HashMap::new(),
+            backlog: BTreeSet::new(),
+        }
+    }
+
+    /// Adds a lane.
+    pub(crate) fn add(&mut self, lane: LaneId, weight: u64) {
+        let line = Line {
+            weight: weight.max(1),
+            virtual_time: self.now,
+            waiting: VecDeque::new(),
+            service: Smoothed::default(),
+            demand: None,
+            interval: Smoothed::default(),
+            last_turn: None,
+            late_since: None,
+            is_overloaded: false,
+            was_overloaded: None,
+        };
+        self.lines.insert(lane, line);
+    }
+
+    /// Forgets a lane. Nobody waits for it any more.
+    pub(crate) fn remove(&mut self, lane: LaneId) {
+        if let Some(line) = self.lines.remove(&lane) {
+            self.backlog.remove(&(line.virtual_time, lane));
+            self.waiting -= line.waiting.len();
+        }
+    }
+
+    /// Somebody comes. `who` is made only if he has to wait.
+    pub(crate) fn enter(&mut self, lane: LaneId, now: Instant, who: impl FnOnce() -> W) -> Entered {
+        if self.lines.get(&lane).is_none_or(|line| line.waiting.is_empty()) && self.has_room() {
+            return Entered::Granted(self.grant(lane));
+        }
+        if let Some(refusal) = self.refusal(lane, now) {
+            return Entered::Refused(refusal);
+        }
+        let Some(line) = self.lines.get_mut(&lane) else { return Entered::Refused(Refusal::ShuttingDown) };
+        if line.waiting.is_empty() {
+            // Who had nothing to do has saved nothing up.
+            line.virtual_time = line.virtual_time.max(self.now);
+            line.last_turn = None;
+            self.backlog.insert((line.virtual_time, lane));
+        }
+        line.waiting.push_back((now, who()));
+        self.waiting += 1;
+        Entered::Waits
+    }
+
+    /// Why one who came now would not be let in; `None`: he would.
+    pub(crate) fn refusal(&mut self, lane: LaneId, now: Instant) -> Option<Refusal> {
+        let line = self.lines.get_mut(&lane)?;
+        let before = line.waiting.len();
+        while line.waiting.front().is_some_and(|(_, who)| who.is_gone()) {
+            line.waiting.pop_front();
+        }
+        self.waiting -= before - line.waiting.len();
+        if line.waiting.is_empty() {
+            self.backlog.remove(&(line.virtual_time, lane));
+            line.rest(now);
+            return None;
+        }
+        let ahead = line.waiting.len();
+        if ahead >= self.rules.waiting_max {
+            return Some(throttled(ThrottleReason::QueueFull, self.rules.waiting_max, ahead, line.expected(ahead)));
+        }
+        line.look(&self.rules, now);
+        let (wait, patience) = (line.expected(ahead + 1), line.patience(&self.rules));
+        (line.is_overloaded && wait > patience).then(|| overloaded(patience, wait))
+    }
+
+    /// Somebody has run.
+    pub(crate) fn leave(&mut self, grant: Grant, ran: Ran) {
+        self.running -= 1;
+        self.used = if self.running == 0 { 0.0 } else { self.used - grant.demand };
+        let Some(line) = self.lines.get_mut(&grant.lane) else { return };
+        // The next one may find an instance that is bound.
+        let service = ran.all.saturating_sub(ran.bind);
+        line.service.add(service);
+        let awake = service.saturating_sub(ran.slept);
+        let demand = if service.is_zero() { 1.0 } else { awake.as_secs_f64() / service.as_secs_f64() };
+        let demand = demand.max(DEMAND_MIN);
+        line.demand = Some(line.demand.map_or(demand, |before| before + (demand - before) / 8.0));
+        // It was charged what such a run takes, before; now it is known.
+        let busy = ran.all.saturating_sub(ran.slept);
+        let is_waiting = self.backlog.remove(&(line.virtual_time, grant.lane));
+        line.virtual_time =
+            (line.virtual_time + charge(busy, line.weight)).saturating_sub(charge(grant.charged, line.weight));
+        if is_waiting {
+            self.backlog.insert((line.virtual_time, grant.lane));
+        }
+    }
+
+    /// The next one whose wait has ended, if there is one.
+    pub(crate) fn call(&mut self, now: Instant) -> Option<Called<W>> {
+        while self.has_room() {
+            let (virtual_time, lane) = self.backlog.first().copied()?;
+            let line = self.lines.get_mut(&lane)?;
+            let (since, who) = line.waiting.pop_front()?;
+            self.waiting -= 1;
+            let waited = now.saturating_duration_since(since);
+            line.look(&self.rules, now);
+            let is_empty = line.waiting.is_empty();
+            if is_empty {
+                self.backlog.remove(&(virtual_time, lane));
+            }
+            if who.is_gone() {
+                if is_empty {
+                    line.rest(now);
+                }
+                continue;
+            }
+            let patience = line.patience(&self.rules);
+            if waited > patience {
+                let with = Err(if line.is_overloaded {
+                    overloaded(patience, waited)
+                } else {
+                    timed_out(self.rules.wait_max, line.expected(1))
+                });
+                if is_empty {
+                    line.rest(now);
+                }
+                return Some(Called { who, with });
+            }
+            line.had_turn(now);
+            if is_empty {
+                line.rest(now);
+            }
+            self.now = self.now.max(virtual_time);
+            return Some(Called { who, with: Ok(self.grant(lane)) });
+        }
+        None
+    }
+
+    fn grant(&mut self, lane: LaneId) -> Grant {
+        let Some(line) = self.lines.get_mut(&lane) else {
+            self.running += 1;
+            self.used += 1.0;
+            return Grant { lane, demand: 1.0, charged: Duration::ZERO };
+        };
+        let demand = line.demand.unwrap_or(1.0);
+        let charged = line.service.value().unwrap_or_default().mul_f64(demand);
+        let is_waiting = self.backlog.remove(&(line.virtual_time, lane));
+        line.virtual_time = line.virtual_time.max(self.now) + charge(charged, line.weight);
+        if is_waiting {
+            self.backlog.insert((line.virtual_time, lane));
+        }
+        self.running += 1;
+        self.used += demand;
+        Grant { lane, demand, charged }
+    }
+
+    fn has_room(&self) -> bool {
+        self.running == 0 || self.used + ROUNDING < self.limit
+    }
+
+    /// Sets how many processors may be in use.
+    pub(crate) fn set_limit(&mut self, limit: f64) {
+        self.limit = limit;
+    }
+
+    /// Processors that may be in use, those that are taken to be in use, and how many run and wait.
+    pub(crate) fn load(&self) -> (f64, f64, usize, usize) {
+        (self.limit, self.used, self.running, self.waiting)
+    }
+}
+
+/// Sums of fractions are not exact.
+const ROUNDING: f64 = 1e-6;
+/// What was overloaded for the last time so long ago has recovered.
+const LATELY: Duration = Duration::from_secs(10);
+/// However long it sleeps, an invocation uses this much of a processor.
+const DEMAND_MIN: f64 = 0.02;
+
+impl<W> Line<W> {
+    /// What one may wait here.
+    fn patience(&self, rules: &Rules) -> Duration {
+        if !self.is_overloaded {
+            return rules.wait_max;
+        }
+        self.target(rules)
+    }
+
+    /// A wait that is not too long.
+    fn target(&self, rules: &Rules) -> Duration {
+        let service = self.service.value().unwrap_or_default();
+        (service * rules.patience).max(rules.patience_min).min(rules.wait_max)
+    }
+
+    /// How long the wait is of one with `ahead` turns before his own ends.
+    fn expected(&self, ahead: usize) -> Duration {
+        self.interval.value().unwrap_or_default().saturating_mul(ahead as u32)
+    }
+
+    /// Looks at the one in front: whether waits are too long, and since when.
+    fn look(&mut self, rules: &Rules, now: Instant) {
+        let target = self.target(rules);
+        let Some((since, _)) = self.waiting.front() else { return };
+        if now.saturating_duration_since(*since) <= target {
+            self.late_since = None;
+            return;
+        }
+        let late_since = *self.late_since.get_or_insert(now);
+        let was_lately = self.was_overloaded.is_some_and(|ended| now.saturating_duration_since(ended) < LATELY);
+        let after = if was_lately { rules.overloaded_after / 16 } else { rules.overloaded_after };
+        self.is_overloaded |= now.saturating_duration_since(late_since) >= after;
+    }
+
+    fn had_turn(&mut self, now: Instant) {
+        if let Some(last) = self.last_turn.replace(now) {
+            self.interval.add(now.saturating_duration_since(last));
+        }
+    }
+
+    /// Nobody waits: whatever was, is over.
+    fn rest(&mut self, now: Instant) {
+        self.late_since = None;
+        if std::mem::take(&mut self.is_overloaded) {
+            self.was_overloaded = Some(now);
+        }
+    }
+}
+
+/// Virtual time for processor time.
+fn charge(busy: Duration, weight: u64) -> u64 {
+    (busy.as_nanos() as u64).saturating_mul(1024) / weight
+}
+
+/// A refusal for load.
+fn throttled(reason: ThrottleReason, limit: usize, present: usize, retry_after: Duration) -> Refusal {
+    Refusal::Throttled {
+        reason,
+        limit: limit as u64,
+        present: present as u64,
+        retry_after: retry_after.max(RETRY_AFTER_MIN),
+    }
+}
+
+fn overloaded(patience: Duration, wait: Duration) -> Refusal {
+    throttled(ThrottleReason::Overload, patience.as_millis() as usize, wait.as_millis() as usize, wait)
+}
+
+/// The longest wait is over.
+pub(crate) fn timed_out(wait_max: Duration, retry_after: Duration) -> Refusal {
+    let ms = wait_max.as_millis() as usize;
+    throttled(ThrottleReason::QueueTimeout, ms, ms, retry_after)
+}
+
+/// Sooner, the same would happen again.
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+
+/// A duration that follows its samples, an eighth of the way at a time.
+#[derive(Debug, Default, Clone, Copy)]
+struct Smoothed(Option<Duration>);
+
+impl Smoothed {
+    fn add(&mut self, sample: Duration) {
+        self.0 = Some(self.0.map_or(sample, |before| before - before / 8 + sample / 8));
+    }
+
+    fn value(self) -> Option<Duration> {
+        self.0
+    }
+}
