@@ -66,11 +66,20 @@ impl Platform {
     /// # Errors
     /// If it does not start or is not ready in time.
     pub fn start(program: &Path, runtime: Runtime) -> io::Result<Platform> {
+        Platform::start_with(program, runtime, &[])
+    }
+
+    /// The same, with more options of `serve`.
+    ///
+    /// # Errors
+    /// As [`Platform::start`].
+    pub fn start_with(program: &Path, runtime: Runtime, options: &[&str]) -> io::Result<Platform> {
         let data_dir = tempfile::tempdir()?;
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let child = Command::new(program)
             .args(["serve", "--python", runtime.interpreter(), "--listen", &address.to_string(), "--data-dir"])
             .arg(data_dir.path())
+            .args(options)
             .env("RUST_LOG", "warn")
             .stdout(Stdio::null())
             .spawn()?;
@@ -85,6 +94,21 @@ impl Platform {
     /// If the platform does not listen.
     pub fn client(&self) -> io::Result<Client> {
         Client::connect(self.address)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The processes of its machines: the children of its only child.
+    ///
+    /// # Errors
+    /// If `/proc` cannot be read.
+    pub fn machines(&self) -> io::Result<Vec<u32>> {
+        let zygotes = children(self.child.id())?;
+        Ok(zygotes.into_iter().map(children).collect::<io::Result<Vec<_>>>()?.concat())
     }
 
     /// Where it keeps its files.
@@ -128,6 +152,15 @@ impl Drop for Platform {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn children(parent: u32) -> io::Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{parent}/task"))? {
+        let list = std::fs::read_to_string(entry?.path().join("children"))?;
+        children.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    Ok(children)
 }
 
 fn wait(mut is_done: impl FnMut() -> io::Result<bool>) -> io::Result<()> {

@@ -38,6 +38,14 @@ impl Report {
         }));
     }
 
+    /// Adds an amount of something that is no time, and prints it.
+    pub fn amount(&mut self, name: &str, amount: f64, unit: &str, notes: &str) {
+        println!("  {name:<56} {amount:>12.2} {unit:<8} {notes}");
+        self.figures.push(json!({
+            "section": self.section, "figure": name, "amount": amount, "unit": unit, "notes": notes,
+        }));
+    }
+
     /// Writes the figures as JSON.
     ///
     /// # Errors

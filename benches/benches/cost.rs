@@ -1,0 +1,196 @@
+//! What functions and instances cost: disk, memory, and the first answer of a function with a large library.
+//!
+//! `cargo bench -p mayfly-benches --bench cost [-- --quick] [-- --json FILE]`
+//!
+//! An instance's own memory is what only its process has (`Private_Dirty` in `smaps_rollup`, the guest's changed pages among it) and the page tables
+//! of the process. Pages of snapshots and images are the page cache's, one for all. What the kernel has besides, KVM's own above all, shows only in what the host has available before and after.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use mayfly_benches::distribution::Distribution;
+use mayfly_benches::http::Client;
+use mayfly_benches::platform::{Platform, Runtime};
+use mayfly_benches::report::Report;
+use serde_json::{Value, json};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const MIB: f64 = 1_048_576.0;
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let is_quick = arguments.iter().any(|argument| argument == "--quick");
+    let json = arguments.iter().position(|argument| argument == "--json").and_then(|at| arguments.get(at + 1));
+    let (functions, instances) = if is_quick { (50, 50) } else { (1000, 500) };
+    let mut report = Report::new("Mayfly: what functions and instances cost");
+    for runtime in Runtime::all() {
+        report.section(runtime.name());
+        let is_cpython = matches!(runtime, Runtime::CPython(_));
+        let program = Path::new(env!("CARGO_BIN_EXE_mayfly-under-test"));
+        // Everything at once: this is about what is there, not about how it is scheduled.
+        let options = ["--overload-control", "off", "--instances-per-function", "1000"];
+        let platform = Platform::start_with(program, runtime, &options)?;
+        platform.deploy("first", &hello(0), "reuse")?;
+        disk(&platform, &mut report, functions)?;
+        memory(&platform, &mut report, instances)?;
+        if is_cpython {
+            numpy(program, &platform, &mut report, if is_quick { 3 } else { 10 })?;
+        }
+    }
+    if let Some(path) = json {
+        report.write(Path::new(path))?;
+    }
+    Ok(())
+}
+
+/// No two of them have the same code.
+fn hello(index: usize) -> String {
+    format!(
+        "import time\nINDEX = {index}\ndef handler(event, context):\n    time.sleep(event.get('s', 0))\n    return INDEX\n"
+    )
+}
+
+fn disk(platform: &Platform, report: &mut Report, functions: usize) -> Outcome<()> {
+    let before = disk_bytes(&platform.data_dir())?;
+    let mut deploys = Distribution::default();
+    for index in 1..functions {
+        deploys.add(platform.deploy(&format!("hello-{index}"), &hello(index), "reuse")?);
+    }
+    let added = (disk_bytes(&platform.data_dir())? - before) as f64 / (functions - 1) as f64;
+    report.add("deploy of hello to Active", &deploys, "");
+    report.amount("disk that a function adds", added / MIB, "MiB", &format!("functions 2 to {functions}"));
+    Ok(())
+}
+
+/// What is allocated, not how long files are.
+fn disk_bytes(folder: &Path) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let mut sum = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        sum += if metadata.is_dir() { disk_bytes(&entry.path())? } else { metadata.blocks() * 512 };
+    }
+    Ok(sum)
+}
+
+fn memory(platform: &Platform, report: &mut Report, many: usize) -> Outcome<()> {
+    // Shells count, too: they are there before and after.
+    let shells = platform.machines()?;
+    invoke(&mut platform.client()?, "first", &json!({}))?;
+    let one = idle(platform, &shells)?;
+    report.amount("memory of an idle instance, of 1", one / MIB, "MiB", "its process: private pages, page tables");
+    let available = available_bytes()?;
+    std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..many).map(|_| scope.spawn(|| sleep_in(platform))).collect();
+        calls.into_iter().try_for_each(|call| call.join().expect("no panic"))
+    })?;
+    let machines = platform.machines()?.len() - shells.len();
+    let each = idle(platform, &shells)?;
+    let notes = format!("the same, mean of {machines}");
+    report.amount(&format!("memory of an idle instance, of {many}"), each / MIB, "MiB", &notes);
+    let all = (available - available_bytes()?) as f64 / machines as f64;
+    report.amount("what the host has less for each of them", all / MIB, "MiB", "KVM's own and all else");
+    Ok(())
+}
+
+fn sleep_in(platform: &Platform) -> io::Result<()> {
+    // Less than the timeout of a function, and more than it takes to bind so many.
+    let answer = invoke(&mut platform.client()?, "first", &json!({"s": 2.5}))?;
+    if answer == json!(0) { Ok(()) } else { Err(io::Error::other(answer.to_string())) }
+}
+
+/// Mean memory of the machines that are not `shells`, once they idle.
+fn idle(platform: &Platform, shells: &[u32]) -> Outcome<f64> {
+    std::thread::sleep(Duration::from_secs(2));
+    let machines = platform.machines()?;
+    // A shell that was bound has been replaced by another; those with the least are the shells.
+    let mut each = machines.iter().map(|&pid| private_bytes(pid)).collect::<io::Result<Vec<_>>>()?;
+    each.sort_unstable();
+    let instances = &each[shells.len().min(each.len() - 1)..];
+    Ok(instances.iter().sum::<u64>() as f64 / instances.len() as f64)
+}
+
+fn private_bytes(pid: u32) -> io::Result<u64> {
+    let sum = |file: &str, names: &[&str]| -> io::Result<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/{file}"))?;
+        let lines = text.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
+        Ok(lines.filter_map(|line| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>() << 10)
+    };
+    Ok(sum("smaps_rollup", &["Private_Dirty:"])? + sum("status", &["VmPTE:"])?)
+}
+
+fn available_bytes() -> io::Result<i64> {
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap_or_default();
+    Ok(line.split_ascii_whitespace().next().and_then(|kib| kib.parse::<i64>().ok()).unwrap_or(0) << 10)
+}
+
+/// An event for a function, and how its answer came to be: of its `Server-Timing`, the start.
+fn invoke(client: &mut Client, function: &str, event: &Value) -> io::Result<Value> {
+    let path = format!("/2015-03-31/functions/{function}/invocations");
+    let (status, answer) = client.request("POST", &path, "", event.to_string().as_bytes())?;
+    if status != 200 {
+        return Err(io::Error::other(String::from_utf8_lossy(&answer).into_owned()));
+    }
+    Ok(serde_json::from_slice(&answer)?)
+}
+
+const NUMPY: &str =
+    "import numpy\ndef handler(event, context):\n    return float(numpy.linalg.inv(numpy.eye(8) * 2).sum())\n";
+
+fn numpy(program: &Path, platform: &Platform, report: &mut Report, copies: usize) -> Outcome<()> {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("handler.py"), NUMPY)?;
+    std::fs::write(folder.path().join("requirements.txt"), "numpy\n")?;
+    let before = disk_bytes(&platform.data_dir())?;
+    let (mut deploys, mut first, mut later) = Default::default();
+    let (deploys, first, later): (&mut Distribution, &mut Distribution, &mut Distribution) =
+        (&mut deploys, &mut first, &mut later);
+    for copy in 0..copies {
+        let name = format!("numpy-{copy}");
+        let start = Instant::now();
+        let deployed = Command::new(program)
+            .args(["deploy", ".", "--requirements", "requirements.txt", "--memory", "256", "--name", &name])
+            .args(["--endpoint", &platform.endpoint()])
+            .current_dir(folder.path())
+            .output()?;
+        if !deployed.status.success() {
+            return Err(String::from_utf8_lossy(&deployed.stderr).into_owned().into());
+        }
+        deploys.add(start.elapsed());
+        // Two that overlap need two instances: the first is bound without knowing what it will touch, the second with that.
+        first.add(answer_in(platform, &name)?);
+        std::thread::scope(|scope| -> io::Result<()> {
+            let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| answer_in(platform, &name))).collect();
+            let times = calls.into_iter().map(|call| call.join().expect("no panic")).collect::<io::Result<Vec<_>>>()?;
+            times.into_iter().max().into_iter().for_each(|slower| later.add(slower));
+            Ok(())
+        })?;
+    }
+    report.add("deploy of a numpy function, pip and upload included", deploys, "");
+    report.add("numpy: first invocation of all, bound on demand", first, "numpy.linalg.inv of 8 by 8, HTTP");
+    report.add("numpy: first invocation of a second instance", later, "the slower of two at a time");
+    let added = (disk_bytes(&platform.data_dir())? - before) as f64 / copies as f64;
+    report.amount(
+        "disk that a numpy function adds",
+        added / MIB,
+        "MiB",
+        "image and snapshot; the package is stored once",
+    );
+    Ok(())
+}
+
+fn answer_in(platform: &Platform, function: &str) -> io::Result<Duration> {
+    let mut client = platform.client()?;
+    let start = Instant::now();
+    let answer = invoke(&mut client, function, &json!({}))?;
+    if answer != json!(4.0) {
+        return Err(io::Error::other(answer.to_string()));
+    }
+    Ok(start.elapsed())
+}
