@@ -183,6 +183,45 @@ def check_errors():
     client.delete_function(FunctionName="errors")
 
 
+def check_layers():
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("python/shared.py", "WHO = 'layer'\n")
+    content, arn = content.getvalue(), ARN.replace(":function:", ":layer:") + "boto"
+    published = client.publish_layer_version(
+        LayerName="boto", Description="d", Content={"ZipFile": content}, CompatibleRuntimes=["python3.12"], LicenseInfo="MIT"
+    )
+    assert published["ResponseMetadata"]["HTTPStatusCode"] == 201
+    expected = {
+        "LayerArn": arn, "LayerVersionArn": f"{arn}:1", "Version": 1, "Description": "d", "LicenseInfo": "MIT",
+        "CompatibleRuntimes": ["python3.12"],
+    }
+    for found in (published, client.get_layer_version(LayerName=arn, VersionNumber=1), client.get_layer_version_by_arn(Arn=f"{arn}:1")):
+        assert {key: found[key] for key in expected} == expected and "CompatibleArchitectures" not in found, found
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0000", found["CreatedDate"])
+        with urllib.request.urlopen(found["Content"]["Location"], timeout=10) as answer:
+            assert answer.read() == content
+        assert found["Content"]["CodeSha256"] == base64.b64encode(hashlib.sha256(content).digest()).decode()
+    for _ in range(2):
+        client.publish_layer_version(LayerName="boto", Content={"ZipFile": content})
+    pages = client.get_paginator("list_layer_versions").paginate(LayerName="boto", PaginationConfig={"PageSize": 2})
+    assert [version["Version"] for page in pages for version in page["LayerVersions"]] == [3, 2, 1]
+    assert client.list_layers()["Layers"][0]["LatestMatchingVersion"]["Version"] == 3
+    layer = {"Layers": [f"{arn}:1"], "Code": {"ZipFile": package("import shared\ndef handler(event, context):\n    return shared.WHO\n")}}
+    assert create("layered", **layer)["Layers"] == [{"Arn": f"{arn}:1", "CodeSize": len(content)}]
+    client.get_waiter("function_active_v2").wait(FunctionName="layered", WaiterConfig=WAIT)
+    assert json.load(client.invoke(FunctionName="layered")["Payload"]) == "layer"
+    refused(client.exceptions.ResourceNotFoundException, "No policy is associated", client.get_layer_version_policy, LayerName="boto", VersionNumber=1)
+    refused(client.exceptions.InvalidParameterValueException, f"Layer version {arn}:9 does not exist.", create, name="none", Layers=[f"{arn}:9"])
+    for version in (1, 2, 3):
+        client.delete_layer_version(LayerName="boto", VersionNumber=version)
+    assert client.list_layers()["Layers"] == []
+    assert json.load(client.invoke(FunctionName="layered")["Payload"]) == "layer"
+    assert client.update_function_configuration(FunctionName="layered", Layers=[]).get("Layers") is None
+    client.get_waiter("function_updated_v2").wait(FunctionName="layered", WaiterConfig=WAIT)
+    client.delete_function(FunctionName="layered")
+
+
 def aws(*arguments):
     command = [AWS, "--endpoint-url", ENDPOINT, "--region", "us-east-1", "--output", "json", "lambda", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90)
@@ -204,6 +243,11 @@ def check_aws_cli(folder):
     aws("update-function-code", "--function-name", "cli", "--zip-file", f"fileb://{archive}")
     aws("wait", "function-updated-v2", "--function-name", "cli")
     assert [f["FunctionName"] for f in aws("list-functions")["Functions"]] == ["cli"]
+    layer = aws("publish-layer-version", "--layer-name", "cli", "--zip-file", f"fileb://{archive}", "--compatible-runtimes", "python3.12")
+    aws("update-function-configuration", "--function-name", "cli", "--layers", layer["LayerVersionArn"])
+    aws("wait", "function-updated-v2", "--function-name", "cli")
+    assert aws("get-function", "--function-name", "cli")["Configuration"]["Layers"][0]["Arn"] == layer["LayerVersionArn"]
+    aws("delete-layer-version", "--layer-name", "cli", "--version-number", str(layer["Version"]))
     aws("delete-function", "--function-name", "cli")
 
 
@@ -235,6 +279,7 @@ def main():
             (check_invoke, ()),
             (check_lists, ()),
             (check_errors, ()),
+            (check_layers, ()),
             (check_aws_cli, (folder,)),
             (check_own_commands, (folder,)),
         ):

@@ -21,7 +21,7 @@ pub enum Endpoint {
 use Endpoint::{Lambda, Own};
 use Operation as Op;
 
-/// Method, path, endpoint. `{}` stands for one segment, the [`Call`](crate::stack::Call)'s argument. Looked through from
+/// Method, path, endpoint. `{}` stands for one segment, an argument of the [`Call`](crate::stack::Call). Looked through from
 /// the top, so what is called most comes first.
 const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "/2015-03-31/functions/{}/invocations", Lambda(Op::Invoke)),
@@ -37,6 +37,14 @@ const ROUTES: &[(Method, &str, Endpoint)] = &[
     (Method::PUT, "/2017-10-31/functions/{}/concurrency", Lambda(Op::PutFunctionConcurrency)),
     (Method::GET, "/2019-09-30/functions/{}/concurrency", Lambda(Op::GetFunctionConcurrency)),
     (Method::DELETE, "/2017-10-31/functions/{}/concurrency", Lambda(Op::DeleteFunctionConcurrency)),
+    (Method::GET, "/2018-10-31/layers", Lambda(Op::ListLayers)),
+    (Method::GET, "/2018-10-31/layers/{}/versions", Lambda(Op::ListLayerVersions)),
+    (Method::POST, "/2018-10-31/layers/{}/versions", Lambda(Op::PublishLayerVersion)),
+    (Method::GET, "/2018-10-31/layers/{}/versions/{}", Lambda(Op::GetLayerVersion)),
+    (Method::DELETE, "/2018-10-31/layers/{}/versions/{}", Lambda(Op::DeleteLayerVersion)),
+    (Method::GET, "/2018-10-31/layers/{}/versions/{}/policy", Lambda(Op::GetLayerVersionPolicy)),
+    (Method::POST, "/2018-10-31/layers/{}/versions/{}/policy", Lambda(Op::AddLayerVersionPermission)),
+    (Method::DELETE, "/2018-10-31/layers/{}/versions/{}/policy/{}", Lambda(Op::RemoveLayerVersionPermission)),
     (Method::GET, "/2017-03-31/tags/{}", Lambda(Op::ListTags)),
     (Method::POST, "/2017-03-31/tags/{}", Lambda(Op::TagResource)),
     (Method::DELETE, "/2017-03-31/tags/{}", Lambda(Op::UntagResource)),
@@ -80,11 +88,6 @@ const NOT_YET: &[(Method, &str, &str)] = &[
     (Method::GET, "/2015-03-31/event-source-mappings/{}", "GetEventSourceMapping"),
     (Method::PUT, "/2015-03-31/event-source-mappings/{}", "UpdateEventSourceMapping"),
     (Method::DELETE, "/2015-03-31/event-source-mappings/{}", "DeleteEventSourceMapping"),
-    (Method::GET, "/2018-10-31/layers", "ListLayers"),
-    (Method::GET, "/2018-10-31/layers/{}/versions", "ListLayerVersions"),
-    (Method::POST, "/2018-10-31/layers/{}/versions", "PublishLayerVersion"),
-    (Method::GET, "/2018-10-31/layers/{}/versions/{}", "GetLayerVersion"),
-    (Method::DELETE, "/2018-10-31/layers/{}/versions/{}", "DeleteLayerVersion"),
     (Method::PUT, "/2020-06-30/functions/{}/code-signing-config", "PutFunctionCodeSigningConfig"),
     (Method::DELETE, "/2020-06-30/functions/{}/code-signing-config", "DeleteFunctionCodeSigningConfig"),
     (Method::GET, "/2021-07-20/functions/{}/runtime-management-config", "GetRuntimeManagementConfig"),
@@ -93,17 +96,17 @@ const NOT_YET: &[(Method, &str, &str)] = &[
     (Method::PUT, "/2024-08-31/functions/{}/recursion-config", "PutFunctionRecursionConfig"),
 ];
 
-/// What answers `method` on `path`, and the path's argument.
+/// What answers `method` on `path`, and the path's arguments.
 ///
 /// # Errors
 /// Nothing does, or not yet.
-pub fn find(method: &Method, path: &str) -> Result<(Endpoint, String), Error> {
+pub fn find(method: &Method, path: &str) -> Result<(Endpoint, Vec<String>), Error> {
     for (candidate, pattern, endpoint) in ROUTES {
         if method == candidate
-            && let Some(argument) = matches(pattern, path)
+            && let Some(arguments) = matches(pattern, path)
         {
-            let argument = decode(argument, false).ok_or_else(|| unknown(method, path))?;
-            return Ok((*endpoint, argument));
+            let arguments = arguments.into_iter().map(|argument| decode(argument, false)).collect::<Option<_>>();
+            return Ok((*endpoint, arguments.ok_or_else(|| unknown(method, path))?));
         }
     }
     if let Some((_, _, name)) = NOT_YET.iter().find(|(m, p, _)| m == method && matches(p, path).is_some()) {
@@ -117,16 +120,16 @@ fn unknown(method: &Method, path: &str) -> Error {
     Error::new(Kind::UnknownOperation, format!("There is no operation {method} {shown}."))
 }
 
-/// The (last) argument if `path` is of the form `pattern`; empty if the pattern has none. A slash at the end is ignored:
+/// The arguments if `path` is of the form `pattern`. A slash at the end is ignored:
 /// some of Lambda's older clients write one.
-fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+fn matches<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
     let path = path.strip_suffix('/').unwrap_or(path);
     let (mut expected, mut given) = (pattern.split('/'), path.split('/'));
-    let mut argument = "";
+    let mut arguments = Vec::new();
     loop {
         match (expected.next(), given.next()) {
-            (None, None) => return Some(argument),
-            (Some("{}"), Some(segment)) if !segment.is_empty() => argument = segment,
+            (None, None) => return Some(arguments),
+            (Some("{}"), Some(segment)) if !segment.is_empty() => arguments.push(segment),
             (Some(a), Some(b)) if a == b => {}
             _ => return None,
         }
@@ -160,9 +163,9 @@ impl Endpoint {
     ///
     /// # Errors
     /// Overload.
-    pub fn check_load(self, gateway: &Gateway, head: &Parts, argument: &str) -> Result<(), Error> {
+    pub fn check_load(self, gateway: &Gateway, head: &Parts, arguments: &[String]) -> Result<(), Error> {
         match self {
-            Lambda(operation) => operation.check_load(gateway, head, argument),
+            Lambda(operation) => operation.check_load(gateway, head, arguments),
             Own(_) => Ok(()),
         }
     }
@@ -202,7 +205,7 @@ impl Endpoint {
 mod tests {
     use super::*;
 
-    fn found(method: Method, path: &str) -> (Endpoint, String) {
+    fn found(method: Method, path: &str) -> (Endpoint, Vec<String>) {
         find(&method, path).unwrap_or_else(|error| panic!("{method} {path}: {}", error.message))
     }
 
@@ -212,8 +215,15 @@ mod tests {
         let encoded = "arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Af%3A%24LATEST";
         for name in [arn, encoded] {
             let path = format!("/2015-03-31/functions/{name}/invocations");
-            assert_eq!(found(Method::POST, &path), (Lambda(Op::Invoke), arn.to_owned()));
+            assert_eq!(found(Method::POST, &path), (Lambda(Op::Invoke), vec![arn.to_owned()]));
         }
+    }
+
+    #[test]
+    fn arguments_are_in_order() {
+        let (endpoint, arguments) = found(Method::DELETE, "/2018-10-31/layers/l/versions/7/policy/all");
+        assert_eq!(endpoint, Lambda(Op::RemoveLayerVersionPermission));
+        assert_eq!(arguments, ["l", "7", "all"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::configuration::Configuration;
+use crate::{configuration::Configuration, layer::LayerId};
 
 /// A function, as of one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub struct Function {
     pub reserved_concurrency: Option<u32>,
 }
 
-/// The package of a function.
+/// The package of a function or layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {
     /// SHA-256 of the zip, as Lambda shows it.
@@ -45,6 +45,9 @@ pub struct Code {
     pub sha256_hex: String,
     /// Size of the zip.
     pub bytes: u64,
+    /// Sum of the sizes of its files. Of packages recorded in format 1 of the data directory it is not known, and counted as 0.
+    #[serde(default)]
+    pub unzipped_bytes: u64,
 }
 
 /// Whether a function can be invoked.
@@ -81,8 +84,10 @@ pub struct Reason {
 /// A function to be created.
 #[derive(Debug, Clone)]
 pub struct NewFunction {
-    /// What it shall be.
+    /// What it shall be, but for its layers.
     pub configuration: Configuration,
+    /// Those, in the order in which later ones hide files of earlier ones.
+    pub layers: Vec<LayerId>,
     /// The zip.
     pub package: Bytes,
     /// Tags.

@@ -1,7 +1,7 @@
 //! Mayfly's policy: which functions exist, how a package becomes a snapshot, who runs when, and what a caller is told.
 //!
 //! - [`Platform`] is the whole of it for a gateway: create, change, delete and invoke functions.
-//! - [`function`], [`configuration`], [`invocation`] and [`refusal`] are the words in which the two talk.
+//! - [`function`], [`layer`], [`configuration`], [`invocation`] and [`refusal`] are the words in which the two talk.
 //! - [`runtime`] packs interpreters of the host, and runs programs of them.
 //! - `catalog` keeps what was acknowledged; `package` and `image` make files for guests; `deploy` puts them together.
 //! - `pool`, `instance` and `dispatch` hand machines to invocations; `invoke` turns what a machine says into an answer.
@@ -21,6 +21,7 @@ mod image;
 mod instance;
 pub mod invocation;
 mod invoke;
+pub mod layer;
 pub mod limits;
 mod logs;
 mod machine;
@@ -35,6 +36,7 @@ pub mod status;
 pub use configuration::{Configuration, ConfigurationChange, LogFormat, Logging};
 pub use function::{Code, Function, FunctionState, NewFunction, Reason, UpdateStatus};
 pub use invocation::{Answer, Invocation, LogLine, Outcome, Start, Timing};
+pub use layer::{AboutLayer, LayerFilter, LayerId, LayerStatement, LayerVersion, NewLayer, UsedLayer};
 pub use machine::vmm::ZYGOTE_ARGUMENT;
 /// What this host offers to machines.
 pub use mayfly_vmm::host;

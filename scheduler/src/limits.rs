@@ -46,6 +46,8 @@ pub const HANDLER_CHARS: usize = 128;
 pub const DESCRIPTION_CHARS: usize = 256;
 /// Most layers of a function.
 pub const LAYERS: usize = 5;
+/// Longest license text of a layer.
+pub const LICENSE_CHARS: usize = 512;
 /// Most tags of a function.
 pub const TAGS: usize = 50;
 /// Concurrency of the account that no function may reserve.
@@ -53,6 +55,8 @@ pub const UNRESERVED_CONCURRENCY_MIN: u32 = 100;
 
 /// Functions in the catalog.
 pub const FUNCTIONS: usize = 100_000;
+/// Layer versions in the catalog.
+pub const LAYER_VERSIONS: usize = 100_000;
 /// Largest page of a list.
 pub const LIST_PAGE: usize = 10_000;
 

@@ -13,6 +13,9 @@ pub enum Refusal {
         /// Unqualified.
         arn: String,
     },
+    /// Caller: no such version of a layer, or no policy of it.
+    #[error("{0}")]
+    LayerNotFound(String),
     /// Caller: no such package.
     #[error("no package with SHA-256 {0}")]
     PackageNotFound(String),
@@ -28,12 +31,23 @@ pub enum Refusal {
         /// Unqualified.
         arn: String,
     },
+    /// Caller: the policy has that statement already.
+    #[error(
+        "The statement id ({0}) provided already exists. Please provide a new statement id, or remove the existing statement."
+    )]
+    StatementExists(String),
     /// Caller: the function has changed since.
     #[error(
         "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve \
          the latest Revision Id"
     )]
     RevisionMismatch,
+    /// Caller: the policy has changed since.
+    #[error(
+        "The Revision Id provided does not match the latest Revision Id. Call the GetLayerPolicy API to retrieve the latest \
+         Revision Id"
+    )]
+    PolicyRevisionMismatch,
     /// Caller: the zip cannot be used.
     #[error(transparent)]
     InvalidPackage(#[from] PackageError),

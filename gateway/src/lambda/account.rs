@@ -13,7 +13,7 @@ const TOTAL_CODE_BYTES: u64 = 80_530_636_800;
 pub(super) fn settings(call: &Call) -> Result<Reply, Error> {
     let platform = &call.gateway.platform;
     let concurrency = platform.settings().account_concurrency;
-    let (mut functions, mut code_bytes, mut reserved) = (0_u64, 0_u64, 0_u32);
+    let (mut functions, mut code_bytes, mut reserved) = (0_u64, platform.layer_bytes(), 0_u32);
     let mut after: Option<String> = None;
     // Ends after as many pages as there can be functions: the catalog is bounded.
     for _ in 0..=limits::FUNCTIONS / limits::LIST_PAGE {

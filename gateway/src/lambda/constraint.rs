@@ -4,6 +4,9 @@ use std::fmt::{Display, Write};
 
 use super::{Error, Kind};
 
+/// Architectures that Lambda knows.
+pub const ARCHITECTURES: &[&str] = &["x86_64", "arm64"];
+
 /// Violations of one request. All of them are found before any is reported.
 #[derive(Default)]
 pub struct Violations(Vec<String>);

@@ -7,7 +7,7 @@ use super::{
     Error, Kind,
     constraint::Violations,
     document::FunctionConfiguration,
-    json,
+    json, layer,
     members::{self, Members},
     name::{FunctionName, LATEST},
     tags,
@@ -15,15 +15,17 @@ use super::{
 use crate::stack::{Call, Reply};
 
 pub(super) async fn answer(call: Call) -> Result<Reply, Error> {
-    let (name, mut new) = members::read_blocking(call.body.clone(), read).await?;
+    let (name, layers, mut new) = members::read_blocking(call.body.clone(), read).await?;
     let target = name.here(&call)?;
     new.configuration.name = target.name;
+    new.layers = layer::name::used(&call, &layers)?;
     let function = call.gateway.platform.create_function(new).await?;
     let region = &call.gateway.platform.settings().region;
     json(StatusCode::CREATED, &FunctionConfiguration::of(&function, None, region))
 }
 
-fn read(mut members: Members<'_>) -> Result<(FunctionName, NewFunction), Error> {
+/// The function's name, the ARNs of its layers, and the rest.
+fn read(mut members: Members<'_>) -> Result<(FunctionName, Vec<String>, NewFunction), Error> {
     let mut violations = Violations::default();
     violations.required("functionName", members.function_name.as_ref());
     violations.required("role", members.role.as_ref());
@@ -44,8 +46,9 @@ fn read(mut members: Members<'_>) -> Result<(FunctionName, NewFunction), Error> 
     }
     let tags = members.tags.take().unwrap_or_default();
     tags::check(&tags)?;
+    let layers = members.layers.take().unwrap_or_default();
     let configuration = configuration(members, runtime, handler);
-    Ok((name, NewFunction { configuration, package, tags, publish: false }))
+    Ok((name, layers, NewFunction { configuration, layers: Vec::new(), package, tags, publish: false }))
 }
 
 /// What was asked for, on Lambda's defaults. The numbers are in range: they were checked.
@@ -65,7 +68,7 @@ fn configuration(mut members: Members<'_>, runtime: String, handler: String) -> 
         architectures: default.architectures,
         tracing_mode: members.tracing_config.and_then(|c| c.mode).unwrap_or(default.tracing_mode),
         logging: members.logging_config.map(members::LoggingConfig::into_logging).unwrap_or_default(),
-        layers: members.layers.unwrap_or_default(),
+        layers: Vec::new(),
         snap_start: members.snap_start.and_then(|s| s.apply_on).unwrap_or(default.snap_start),
         dead_letter_target_arn: members.dead_letter_config.and_then(|c| c.target_arn).filter(|arn| !arn.is_empty()),
         kms_key_arn: members.kms_key_arn.filter(|arn| !arn.is_empty()),
@@ -79,7 +82,7 @@ mod tests {
 
     const ROLE: &str = "arn:aws:iam::000000000000:role/r";
 
-    fn asked(change: Value) -> Result<(FunctionName, NewFunction), Error> {
+    fn asked(change: Value) -> Result<(FunctionName, Vec<String>, NewFunction), Error> {
         let mut body = json!({
             "FunctionName": "f", "Role": ROLE, "Runtime": "rustpython", "Handler": "h.f", "Code": {"ZipFile": "UEs="},
         });
@@ -91,7 +94,7 @@ mod tests {
 
     #[test]
     fn defaults() {
-        let (name, new) = asked(json!({})).expect("it is fine");
+        let (name, _, new) = asked(json!({})).expect("it is fine");
         assert_eq!(name.name, "f");
         assert_eq!(&new.package[..], b"PK");
         let expected = Configuration {
@@ -105,7 +108,7 @@ mod tests {
 
     #[test]
     fn environment_given_empty_is_not_absent() {
-        let (_, new) = asked(json!({"Environment": {}})).expect("it is fine");
+        let (_, _, new) = asked(json!({"Environment": {}})).expect("it is fine");
         assert_eq!(new.configuration.environment, Some([].into()));
     }
 
@@ -114,7 +117,7 @@ mod tests {
         let body = format!(
             r#"{{"FunctionName":"f","Role":"{ROLE}","Runtime":"r","Handler":"h.f","Code":{{"ZipFile":"\/\/8="}}}}"#
         );
-        let (_, new) = read(serde_json::from_str(&body).expect("JSON")).expect("it is fine");
+        let (_, _, new) = read(serde_json::from_str(&body).expect("JSON")).expect("it is fine");
         assert_eq!(&new.package[..], &[0xff, 0xff]);
     }
 
@@ -181,7 +184,11 @@ mod tests {
             (json!({"Timeout": "7"}), Kind::Serialization, "invalid type"),
             (json!({"PackageType": "Image"}), Kind::InvalidParameterValue, "container images"),
             (json!({"Publish": true}), Kind::InvalidParameterValue, "Publish"),
-            (json!({"Layers": ["arn"]}), Kind::InvalidParameterValue, "Layers"),
+            (
+                json!({"Layers": ["arn"]}),
+                Kind::Validation,
+                "Value '[arn]' at 'layers' failed to satisfy constraint: Member must satisfy constraint: [Member must have length less than or equal to 140, ",
+            ),
             (json!({"VpcConfig": {"SubnetIds": ["subnet-1"]}}), Kind::InvalidParameterValue, "VpcConfig"),
             (json!({"Tags": many}), Kind::InvalidParameterValue, "Number of tags exceeds resource tag limit."),
         ] {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mayfly_scheduler::{Function, FunctionState, LogFormat, Reason, UpdateStatus};
+use mayfly_scheduler::{Function, FunctionState, LogFormat, Reason, UpdateStatus, UsedLayer};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -34,11 +34,20 @@ pub struct FunctionConfiguration<'a> {
     revision_id: &'a str,
     #[serde(flatten)]
     progress: Option<Progress<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<Layer<'a>>,
     package_type: &'static str,
     architectures: &'a [String],
     ephemeral_storage: EphemeralStorage,
     snap_start: SnapStart<'a>,
     logging_config: LoggingConfig<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Layer<'a> {
+    arn: &'a str,
+    code_size: u64,
 }
 
 /// How far a deploy is, and what it runs on: what lists leave out.
@@ -139,6 +148,7 @@ impl<'a> FunctionConfiguration<'a> {
             tracing_config: TracingConfig { mode: &configuration.tracing_mode },
             revision_id: &function.revision_id,
             progress: None,
+            layers: configuration.layers.iter().map(Layer::of).collect(),
             package_type: "Zip",
             architectures: &configuration.architectures,
             ephemeral_storage: EphemeralStorage { size: configuration.ephemeral_storage_mb },
@@ -150,6 +160,12 @@ impl<'a> FunctionConfiguration<'a> {
                 log_group: configuration.log_group(),
             },
         }
+    }
+}
+
+impl<'a> Layer<'a> {
+    fn of(layer: &'a UsedLayer) -> Layer<'a> {
+        Layer { arn: &layer.arn, code_size: layer.code.bytes }
     }
 }
 
@@ -207,7 +223,7 @@ mod tests {
             },
             version: "$LATEST".into(),
             arn: "arn:aws:lambda:us-east-1:000000000000:function:f".into(),
-            code: Code { sha256_base64: "c2hh".into(), sha256_hex: "736861".into(), bytes: 7 },
+            code: Code { sha256_base64: "c2hh".into(), sha256_hex: "736861".into(), bytes: 7, unzipped_bytes: 9 },
             revision_id: "r".into(),
             last_modified_ms: 1_769_860_800_000,
             state: FunctionState::Pending,
@@ -246,9 +262,12 @@ mod tests {
     fn lists_say_nothing_of_progress() {
         let mut function = function();
         function.configuration.environment = Some(BTreeMap::new());
+        let layer = UsedLayer { arn: "arn:…:layer:l:1".into(), code: function.code.clone() };
+        function.configuration.layers = vec![layer];
         let document = json!(FunctionConfiguration::in_list(&function, Some("$LATEST")));
         assert_eq!(document["FunctionArn"], "arn:aws:lambda:us-east-1:000000000000:function:f:$LATEST");
         assert_eq!(document["Environment"], json!({"Variables": {}}));
+        assert_eq!(document["Layers"], json!([{"Arn": "arn:…:layer:l:1", "CodeSize": 7}]));
         for absent in ["State", "StateReason", "LastUpdateStatus", "RuntimeVersionConfig"] {
             assert!(document.get(absent).is_none(), "{absent}");
         }

@@ -187,8 +187,10 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
         let message = refusal.to_string();
         match refusal {
-            Refusal::NotFound { .. } | Refusal::PackageNotFound(_) => Error::new(Kind::ResourceNotFound, message),
-            Refusal::AlreadyExists { .. } | Refusal::UpdateInProgress { .. } => {
+            Refusal::NotFound { .. } | Refusal::PackageNotFound(_) | Refusal::LayerNotFound(_) => {
+                Error::new(Kind::ResourceNotFound, message)
+            }
+            Refusal::AlreadyExists { .. } | Refusal::UpdateInProgress { .. } | Refusal::StatementExists(_) => {
                 Error::new(Kind::ResourceConflict, message)
             }
             Refusal::NotActive { reason, .. } => {
@@ -196,7 +198,9 @@ impl From<Refusal> for Error {
                 Error { detail: why, ..Error::new(Kind::ResourceConflict, message) }
             }
             Refusal::Validation(_) => Error::new(Kind::Validation, message),
-            Refusal::RevisionMismatch => Error::new(Kind::PreconditionFailed, message),
+            Refusal::RevisionMismatch | Refusal::PolicyRevisionMismatch => {
+                Error::new(Kind::PreconditionFailed, message)
+            }
             Refusal::InvalidPackage(PackageError::ZippedSize) => Error::new(Kind::RequestEntityTooLarge, message),
             Refusal::InvalidPackage(PackageError::Unreadable { detail }) => {
                 Error::parameter(message).with_detail(detail)

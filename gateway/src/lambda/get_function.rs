@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::{StatusCode, header};
+use http::StatusCode;
 use mayfly_scheduler::{Function, Refusal};
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ pub(super) fn function(call: &Call) -> Result<Reply, Error> {
     let (target, function) = find(call)?;
     let answer = Answer {
         configuration: document(call, &target, &function),
-        code: CodeLocation { repository_type: "S3", location: location(call, &function) },
+        code: CodeLocation { repository_type: "S3", location: call.package_location(&function.code.sha256_hex) },
         tags: &function.tags,
         concurrency: function.reserved_concurrency.map(|n| Concurrency { reserved_concurrent_executions: n }),
     };
@@ -63,12 +63,4 @@ fn find(call: &Call) -> Result<(Target, Function), Error> {
 fn document<'a>(call: &Call, target: &Target, function: &'a Function) -> FunctionConfiguration<'a> {
     let region = &call.gateway.platform.settings().region;
     FunctionConfiguration::of(function, target.qualifier.as_deref(), region)
-}
-
-/// Where the package can be downloaded: on this gateway, under the name by which the client reached it. Whoever knows the
-/// package's digest may have it, as with Lambda's own signed address.
-fn location(call: &Call, function: &Function) -> String {
-    let host = call.header(header::HOST.as_str()).unwrap_or("localhost");
-    let scheme = if call.header("x-forwarded-proto") == Some("https") { "https" } else { "http" };
-    format!("{scheme}://{host}/mayfly/v1/packages/{}", function.code.sha256_hex)
 }

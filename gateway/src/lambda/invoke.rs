@@ -34,12 +34,12 @@ struct Options {
 }
 
 /// Refuses an invocation for load before its event is read.
-pub(super) fn check_load(gateway: &Gateway, head: &Parts, argument: &str) -> Result<(), Error> {
+pub(super) fn check_load(gateway: &Gateway, head: &Parts, arguments: &[String]) -> Result<(), Error> {
     if head.headers.get("x-amz-invocation-type").is_some_and(|kind| kind == "DryRun") {
         return Ok(());
     }
     // Anything else that is wrong is told later.
-    let Ok(function) = FunctionName::parse(argument) else { return Ok(()) };
+    let Some(Ok(function)) = arguments.first().map(|name| FunctionName::parse(name)) else { return Ok(()) };
     gateway.platform.check_load(&function.name).map_err(|refusal| {
         gateway.metrics.refused(&function.name, &refusal);
         refusal.into()

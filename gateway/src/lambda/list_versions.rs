@@ -8,7 +8,7 @@ use super::{
     constraint::Violations,
     document::FunctionConfiguration,
     json,
-    list_functions::page_size,
+    list_functions::{ITEMS_MAX, page_size},
     name::{LATEST, Target},
 };
 use crate::stack::{Call, Reply};
@@ -20,7 +20,7 @@ struct Page<'a> {
 }
 
 pub(super) fn answer(call: &Call) -> Result<Reply, Error> {
-    page_size(call, Violations::default())?;
+    page_size(call, Violations::default(), ITEMS_MAX)?;
     let target = Target::of(call)?;
     let function = call.gateway.platform.function(&target.name)?;
     let is_past_the_end = call.query("Marker").is_some_and(|marker| !marker.is_empty());

@@ -8,6 +8,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{
     Error, Kind,
     constraint::{self, Violations},
+    layer,
 };
 
 /// Either request. What is not there is `None`, and so is `null`; what Lambda does not know is ignored, as Lambda does.
@@ -143,6 +144,7 @@ impl Members<'_> {
             logging.check(v);
         }
         check_architectures(self.architectures.as_deref(), v);
+        layer::name::check(self.layers.as_deref(), v);
     }
 
     /// Refuses what Mayfly does not have. Members that only describe are kept and given back instead.
@@ -154,7 +156,6 @@ impl Members<'_> {
                 self.package_type.as_deref() == Some("Image") || self.image_config.is_some(),
                 "container images (PackageType Image, ImageConfig)",
             ),
-            (is_some(&self.layers), "Layers"),
             (vpc.is_some_and(|vpc| is_some(&vpc.subnet_ids) || is_some(&vpc.security_group_ids)), "VpcConfig"),
             (self.file_system_configs.as_ref().is_some_and(|list| !list.is_empty()), "FileSystemConfigs"),
             (self.code_signing_config_arn.is_some(), "CodeSigningConfigArn"),
@@ -256,9 +257,17 @@ pub(super) async fn read_blocking<T: Send + 'static>(
     body: bytes::Bytes,
     read: impl FnOnce(Members<'_>) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    let reading = tokio::task::spawn_blocking(move || {
-        let members = serde_json::from_slice(if body.is_empty() { b"{}" } else { &body }).map_err(super::body_error)?;
-        read(members)
-    });
+    decode_blocking(body, |body| read(serde_json::from_slice(body).map_err(super::body_error)?)).await
+}
+
+/// Reads a body that may carry a package; one that is not there counts as one without members.
+///
+/// # Errors
+/// `read` finds something.
+pub(super) async fn decode_blocking<T: Send + 'static>(
+    body: bytes::Bytes,
+    read: impl FnOnce(&[u8]) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let reading = tokio::task::spawn_blocking(move || read(if body.is_empty() { b"{}" } else { &body }));
     reading.await.map_err(|error| Error::internal(error.to_string()))?
 }

@@ -1,5 +1,6 @@
 //! AWS Lambda's API: one file per operation or family, and what they share.
 //!
+//! - `layer` has all operations on layers.
 //! - [`name`] reads names and ARNs, [`constraint`] checks members, [`document`] writes function records.
 //! - [`error`] is every way to be refused, with Lambda's names and spellings.
 //!
@@ -16,6 +17,7 @@ pub mod document;
 pub mod error;
 mod get_function;
 mod invoke;
+mod layer;
 mod list_functions;
 mod list_versions;
 mod members;
@@ -40,19 +42,27 @@ pub use error::{Error, Kind, Spelling};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are Lambda's, and so is their documentation")]
 pub enum Operation {
+    AddLayerVersionPermission,
     CreateFunction,
     DeleteFunction,
     DeleteFunctionConcurrency,
+    DeleteLayerVersion,
     GetAccountSettings,
     GetFunction,
     GetFunctionCodeSigningConfig,
     GetFunctionConcurrency,
     GetFunctionConfiguration,
+    GetLayerVersion,
+    GetLayerVersionPolicy,
     Invoke,
     ListFunctions,
+    ListLayerVersions,
+    ListLayers,
     ListTags,
     ListVersionsByFunction,
+    PublishLayerVersion,
     PutFunctionConcurrency,
+    RemoveLayerVersionPermission,
     TagResource,
     UntagResource,
     UpdateFunctionCode,
@@ -81,11 +91,19 @@ pub async fn answer(operation: Operation, call: Call) -> Result<Reply, Error> {
         Operation::ListTags => tags::list(&call),
         Operation::TagResource => tags::tag(&call).await,
         Operation::UntagResource => tags::untag(&call).await,
+        Operation::PublishLayerVersion => layer::publish::answer(call).await,
+        Operation::GetLayerVersion => layer::read::get(&call),
+        Operation::ListLayers => layer::read::list_layers_or_get_by_arn(&call),
+        Operation::ListLayerVersions => layer::read::list_versions(&call),
+        Operation::DeleteLayerVersion => layer::delete::answer(&call).await,
+        Operation::GetLayerVersionPolicy => layer::policy::get(&call),
+        Operation::AddLayerVersionPermission => layer::policy::add(&call).await,
+        Operation::RemoveLayerVersionPermission => layer::policy::remove(&call).await,
         Operation::GetAccountSettings => account::settings(&call),
     }
 }
 
-/// Largest request of CreateFunction: a package of 50 MiB in base64, and 256 KiB for the rest.
+/// Largest request of CreateFunction and PublishLayerVersion: a package of 50 MiB in base64, and 256 KiB for the rest.
 const CREATE_FUNCTION_BYTES: usize = 70_167_211;
 /// Largest request of UpdateFunctionCode.
 const UPDATE_FUNCTION_CODE_BYTES: usize = 69_905_067;
@@ -97,9 +115,9 @@ impl Operation {
     ///
     /// # Errors
     /// Overload.
-    pub fn check_load(self, gateway: &Gateway, head: &Parts, argument: &str) -> Result<(), Error> {
+    pub fn check_load(self, gateway: &Gateway, head: &Parts, arguments: &[String]) -> Result<(), Error> {
         match self {
-            Operation::Invoke => invoke::check_load(gateway, head, argument),
+            Operation::Invoke => invoke::check_load(gateway, head, arguments),
             _ => Ok(()),
         }
     }
@@ -109,7 +127,7 @@ impl Operation {
     pub fn body_bytes_max(self) -> usize {
         match self {
             Operation::Invoke => PAYLOAD_BYTES,
-            Operation::CreateFunction => CREATE_FUNCTION_BYTES,
+            Operation::CreateFunction | Operation::PublishLayerVersion => CREATE_FUNCTION_BYTES,
             Operation::UpdateFunctionCode => UPDATE_FUNCTION_CODE_BYTES,
             _ => SMALL_REQUEST_BYTES,
         }

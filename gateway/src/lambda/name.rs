@@ -85,7 +85,7 @@ impl Target {
     /// # Errors
     /// The name cannot be read, or the two contradict each other.
     pub fn of(call: &Call) -> Result<Target, Error> {
-        let mut name = FunctionName::parse(&call.argument)?;
+        let mut name = FunctionName::parse(call.argument(0))?;
         if let Some(beside) = call.query("Qualifier").filter(|text| !text.is_empty()) {
             let is_fine = beside.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_$".contains(&b));
             if !is_fine && beside != "$LATEST.PUBLISHED" {

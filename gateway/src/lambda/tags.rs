@@ -68,7 +68,7 @@ pub(super) fn check(tags: &BTreeMap<String, String>) -> Result<(), Error> {
 
 /// The function that the ARN in the path names.
 fn resource(call: &Call) -> Result<Target, Error> {
-    let arn = &call.argument;
+    let arn = call.argument(0);
     let name = FunctionName::parse(arn).ok().filter(|_| arn.starts_with("arn:") && arn.contains(":function:"));
     let Some(name) = name else {
         let rule = format!("Member must satisfy regular expression pattern: {RESOURCE_PATTERN}");

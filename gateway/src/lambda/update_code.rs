@@ -37,12 +37,11 @@ struct Update {
 
 pub(super) async fn answer(call: Call) -> Result<Reply, Error> {
     let target = Target::unqualified(&call)?;
-    let body = call.body.clone();
     // Decoding 50 MiB takes its time: not on a thread that others wait for.
-    let reading = tokio::task::spawn_blocking(move || {
-        read(serde_json::from_slice(if body.is_empty() { b"{}" } else { &body }).map_err(super::body_error)?)
+    let reading = members::decode_blocking(call.body.clone(), |body| {
+        read(serde_json::from_slice(body).map_err(super::body_error)?)
     });
-    let update = reading.await.map_err(|error| Error::internal(error.to_string()))??;
+    let update = reading.await?;
 
     let platform = &call.gateway.platform;
     let function = platform.update_code(&target.name, update.package, update.revision, update.is_dry_run).await?;

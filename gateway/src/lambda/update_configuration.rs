@@ -1,13 +1,13 @@
 //! `UpdateFunctionConfiguration`.
 
 use http::StatusCode;
-use mayfly_scheduler::ConfigurationChange;
+use mayfly_scheduler::{ConfigurationChange, LayerId};
 
 use super::{
     Error,
     constraint::Violations,
     document::FunctionConfiguration,
-    json,
+    json, layer,
     members::{LoggingConfig, Members},
     name::Target,
 };
@@ -19,13 +19,14 @@ pub(super) async fn answer(call: Call) -> Result<Reply, Error> {
         serde_json::from_slice(if call.body.is_empty() { b"{}" } else { &call.body }).map_err(super::body_error)?;
     members.check(Violations::default())?;
     let revision = members.revision_id.take();
+    let layers = members.layers.take().map(|arns| layer::name::used(&call, &arns)).transpose()?;
     let platform = &call.gateway.platform;
-    let function = platform.update_configuration(&target.name, change(members), revision).await?;
+    let function = platform.update_configuration(&target.name, change(members, layers), revision).await?;
     json(StatusCode::OK, &FunctionConfiguration::of(&function, None, &platform.settings().region))
 }
 
 /// What is to change. The numbers are in range: they were checked.
-fn change(mut members: Members<'_>) -> ConfigurationChange {
+fn change(mut members: Members<'_>, layers: Option<Vec<LayerId>>) -> ConfigurationChange {
     let number = |value: Option<i64>| value.and_then(|n| u32::try_from(n).ok());
     ConfigurationChange {
         environment: members.take_environment(),
@@ -38,7 +39,7 @@ fn change(mut members: Members<'_>) -> ConfigurationChange {
         ephemeral_storage_mb: number(members.ephemeral_storage.and_then(|s| s.size)),
         tracing_mode: members.tracing_config.and_then(|c| c.mode),
         logging: members.logging_config.map(LoggingConfig::into_logging),
-        layers: members.layers,
+        layers,
         snap_start: members.snap_start.and_then(|s| s.apply_on),
         dead_letter_target_arn: members.dead_letter_config.map(|c| c.target_arn.unwrap_or_default()),
         kms_key_arn: members.kms_key_arn,

@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(super) async fn answer(call: &Call) -> Result<Reply, Error> {
-    let digest = &call.argument;
+    let digest = call.argument(0);
     // Checked here because it becomes the name of a file.
     if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
         return Err(Error::new(

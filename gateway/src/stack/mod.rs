@@ -16,7 +16,7 @@ pub mod respond;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::request::Parts;
+use http::{header, request::Parts};
 use http_body_util::Full;
 use hyper::{
     Request, Response,
@@ -45,8 +45,8 @@ pub struct Call {
     pub request_id: String,
     /// Method, address, headers.
     pub head: Parts,
-    /// What stands in the path for `{}`, decoded; empty if nothing does.
-    pub argument: String,
+    /// What stands in the path for each `{}`, decoded.
+    pub arguments: Vec<String>,
     /// The whole body.
     pub body: Bytes,
 }
@@ -64,10 +64,10 @@ impl server::Handler for Gateway {
 
 async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, request_id: &str) -> Result<Reply, Error> {
     let (head, body) = request.into_parts();
-    let (endpoint, argument) = route::find(&head.method, head.uri.path())?;
+    let (endpoint, arguments) = route::find(&head.method, head.uri.path())?;
     // A small body is here already, or soon; to leave it would cost the caller his connection.
     let is_small = body.size_hint().upper().is_some_and(|bytes| bytes <= DISCARDED_BYTES_MAX);
-    let overload = match endpoint.check_load(&gateway, &head, &argument) {
+    let overload = match endpoint.check_load(&gateway, &head, &arguments) {
         Err(error) if !is_small => return Err(error.closing()),
         checked => checked,
     };
@@ -77,7 +77,7 @@ async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, request_id: &s
         .map_err(|fault| endpoint.body_error(fault))?;
     overload?;
 
-    let call = Call { gateway, request_id: request_id.to_owned(), head, argument, body };
+    let call = Call { gateway, request_id: request_id.to_owned(), head, arguments, body };
     match endpoint {
         Endpoint::Lambda(operation) => lambda::answer(operation, call).await,
         Endpoint::Own(page) => own::answer(page, call).await,
@@ -85,6 +85,21 @@ async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, request_id: &s
 }
 
 impl Call {
+    /// What stands in the path for the `{}` of that number, from 0; empty if the path has fewer.
+    #[must_use]
+    pub fn argument(&self, index: usize) -> &str {
+        self.arguments.get(index).map_or("", String::as_str)
+    }
+
+    /// Where a package can be downloaded: on this gateway, under the name by which the client reached it. Whoever knows the
+    /// package's digest may have it, as with Lambda's own signed address.
+    #[must_use]
+    pub fn package_location(&self, sha256_hex: &str) -> String {
+        let host = self.header(header::HOST.as_str()).unwrap_or("localhost");
+        let scheme = if self.header("x-forwarded-proto") == Some("https") { "https" } else { "http" };
+        format!("{scheme}://{host}/mayfly/v1/packages/{sha256_hex}")
+    }
+
     /// The value of a header, if it is there and is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -66,6 +66,13 @@ impl Live {
 
     /// Stops it, and makes sure that it stops.
     pub async fn stop(self) {
+        // Until it has its runtime, it writes to the directory that is removed below.
+        for _ in 0..1000 {
+            if self.gateway.platform.status().ready {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         // The client keeps connections; they are idle and end at once.
         let _ = self.stop.send(());
         tokio::time::timeout(Duration::from_secs(20), self.serving)

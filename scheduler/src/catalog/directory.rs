@@ -47,6 +47,10 @@ impl Directory {
         self.images().join(image_name(sha256_hex))
     }
 
+    pub(crate) fn layer_image(&self, sha256_hex: &str) -> PathBuf {
+        self.images().join(layer_image_name(sha256_hex))
+    }
+
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.root.join("snapshots")
     }
@@ -68,6 +72,11 @@ pub(crate) fn package_name(sha256_hex: &str) -> String {
 /// Name of the file of an image.
 pub(crate) fn image_name(sha256_hex: &str) -> String {
     format!("{sha256_hex}-{:x}.img", crate::image::BUILD)
+}
+
+/// Name of the file of the image of a package as a layer.
+pub(crate) fn layer_image_name(sha256_hex: &str) -> String {
+    format!("{sha256_hex}-layer-{:x}.img", crate::image::BUILD)
 }
 
 /// Name of the file of a snapshot's working set.

@@ -1,9 +1,9 @@
-//! What was acknowledged: function records, durable before anyone hears of them, and all of them in memory for reading.
+//! What was acknowledged: records of functions and layers, durable before anyone hears of them, and all of them in memory for reading.
 //!
 //! ```text
 //! <data dir>/catalog.redb                     records, and the format of the directory
 //! <data dir>/packages/<sha256>.zip            as uploaded
-//! <data dir>/images/<sha256>-<build>.img      made from packages and runtimes
+//! <data dir>/images/<sha256>-<build>.img      made from packages and runtimes; `<sha256>-layer-<build>.img`: from layers
 //! <data dir>/snapshots/<key>.snapshot         made from images
 //! <data dir>/snapshots/<key>.working-set      which of its pages to bring in first
 //! ```
@@ -11,6 +11,7 @@
 //! Images and snapshots are caches: their names say what is in them, and whoever misses one makes it again.
 
 mod directory;
+mod layers;
 mod record;
 
 use std::{
@@ -19,7 +20,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-pub(crate) use directory::{Directory, image_name, package_name, snapshot_name, working_set_name};
+pub(crate) use directory::{Directory, image_name, layer_image_name, package_name, snapshot_name, working_set_name};
+use layers::Layers;
 pub(crate) use record::{Record, Revision, new_revision_id};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
@@ -29,7 +31,7 @@ use crate::{
 };
 
 /// Format of the data directory that this module writes, and the newest that it reads.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const FUNCTIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("functions");
 const FORMAT_KEY: &str = "format";
@@ -39,6 +41,7 @@ pub(crate) struct Catalog {
     /// Held by whoever changes something, from reading the record to publishing it.
     database: Mutex<Database>,
     records: RwLock<BTreeMap<String, Arc<Record>>>,
+    layers: RwLock<Layers>,
 }
 
 impl Catalog {
@@ -62,7 +65,8 @@ impl Catalog {
             })?;
             records.insert(name, Arc::new(record));
         }
-        Ok(Catalog { database: Mutex::new(database), records: RwLock::new(records) })
+        let layers = Layers::read(&database).map_err(damaged)?;
+        Ok(Catalog { database: Mutex::new(database), records: RwLock::new(records), layers: RwLock::new(layers) })
     }
 
     /// The record of `name`.
@@ -80,13 +84,21 @@ impl Catalog {
         self.records.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Whether a function has that package, or is served from it.
-    pub(crate) fn uses_package(&self, sha256_hex: &str) -> bool {
+    /// Who needs the zip with that hash.
+    pub(crate) fn uses_of(&self, sha256_hex: &str) -> Uses {
         let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
-        records.values().any(|record| {
-            let serving = record.serving.as_ref().map(|revision| &revision.code);
-            [Some(&record.function.code), serving].into_iter().flatten().any(|code| code.sha256_hex == sha256_hex)
-        })
+        let mut uses = Uses::default();
+        for record in records.values() {
+            let serving = record.serving.as_ref().map(|revision| (&revision.configuration, &revision.code));
+            let wanted = (&record.function.configuration, &record.function.code);
+            for (configuration, code) in [Some(wanted), serving].into_iter().flatten() {
+                uses.as_package |= code.sha256_hex == sha256_hex;
+                uses.as_layer |= configuration.layers.iter().any(|layer| layer.code.sha256_hex == sha256_hex);
+            }
+        }
+        let layers = self.layers.read().unwrap_or_else(PoisonError::into_inner);
+        uses.as_layer |= layers.all().any(|version| version.code.sha256_hex == sha256_hex);
+        uses
     }
 
     /// At most `limit` records by name, from the one after `after`; with it, the last name if there are more.
@@ -115,8 +127,7 @@ impl Catalog {
         if after.is_some() && before.is_none() && self.len() >= limits::FUNCTIONS {
             return Err(Refusal::InvalidParameter(format!("no more than {} functions", limits::FUNCTIONS)));
         }
-        write(&database, name, after.as_deref())
-            .map_err(|error| Refusal::Platform(format!("the catalog cannot be written: {error}")))?;
+        write(&database, name, after.as_deref()).map_err(unwritable)?;
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
         match &after {
             Some(record) => drop(records.insert(name.to_owned(), record.clone())),
@@ -126,13 +137,23 @@ impl Catalog {
     }
 }
 
-/// Creates what is missing; the format that is there.
+/// What a zip is needed as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Uses {
+    /// A function has it as its package, or is served from it.
+    pub(crate) as_package: bool,
+    /// It is a layer version, or a function has it as a layer.
+    pub(crate) as_layer: bool,
+}
+
+/// Creates what is missing; the format that was there, or is now.
 fn prepare(database: &Database) -> Result<u64, redb::Error> {
     let transaction = database.begin_write()?;
     let found = {
         let mut meta = transaction.open_table(META)?;
         let found = meta.get(FORMAT_KEY)?.map(|format| format.value());
-        if found.is_none() {
+        // What is new in this format is only added: the records of an older one are read as they are.
+        if found.is_none_or(|found| found < FORMAT) {
             meta.insert(FORMAT_KEY, FORMAT)?;
         }
         found.unwrap_or(FORMAT)
@@ -143,6 +164,8 @@ fn prepare(database: &Database) -> Result<u64, redb::Error> {
         return Ok(found);
     }
     transaction.open_table(FUNCTIONS)?;
+    transaction.open_table(layers::COUNTS)?;
+    transaction.open_table(layers::VERSIONS)?;
     transaction.commit()?;
     Ok(found)
 }
@@ -170,6 +193,10 @@ fn write(database: &Database, name: &str, record: Option<&Record>) -> Result<(),
     }
     transaction.commit()?;
     Ok(())
+}
+
+fn unwritable(error: Box<dyn std::error::Error>) -> Refusal {
+    Refusal::Platform(format!("the catalog cannot be written: {error}"))
 }
 
 fn open_error(root: &Path, error: DatabaseError) -> OpenError {

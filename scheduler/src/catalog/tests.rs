@@ -19,7 +19,7 @@ pub(crate) fn function(name: &str) -> Function {
         },
         version: "$LATEST".into(),
         arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}"),
-        code: Code { sha256_base64: "x".into(), sha256_hex: "00".into(), bytes: 1 },
+        code: Code { sha256_base64: "x".into(), sha256_hex: "00".into(), bytes: 1, unzipped_bytes: 1 },
         revision_id: record::new_revision_id(),
         last_modified_ms: 1,
         state: FunctionState::Pending,
@@ -97,7 +97,7 @@ fn what_cannot_be_opened_says_why() {
     }
     drop(catalog);
     let newer = Catalog::open(&directory).err().expect("it is newer").to_string();
-    assert!(newer.contains("has format 2, this mayfly knows up to 1"), "{newer}");
+    assert!(newer.contains("has format 3, this mayfly knows up to 2"), "{newer}");
 
     std::fs::write(directory.catalog(), b"not a database at all, but long enough to be read as one".repeat(100))
         .expect("writes");
@@ -141,4 +141,49 @@ fn a_record_takes_its_steps() {
     let never = created.failed("why".into());
     assert_eq!(never.function.state, FunctionState::Failed);
     assert_eq!(never.updating(never.wanted(), 3).function.state, FunctionState::Pending);
+}
+
+fn layer(id: crate::LayerId) -> crate::LayerVersion {
+    let code = function("f").code;
+    crate::LayerVersion { id, about: Default::default(), code, created_ms: 1, policy: Default::default() }
+}
+
+#[test]
+fn layers_survive_and_so_do_their_numbers() {
+    let (_root, directory) = directory();
+    let catalog = Catalog::open(&directory).expect("it opens");
+    let one = catalog.publish_layer("l", layer).expect("written");
+    let two = catalog.publish_layer("l", layer).expect("written");
+    catalog.change_layer(&two.id, |_| Ok(None)).expect("removed");
+    drop(catalog);
+    let catalog = Catalog::open(&directory).expect("it opens");
+    assert_eq!(catalog.all_layers(), std::slice::from_ref(&one));
+    assert_eq!(catalog.layer(&two.id), None);
+    assert_eq!(catalog.publish_layer("l", layer).expect("written").id.version, 3);
+    assert!(catalog.uses_of("00").as_layer && !catalog.uses_of("00").as_package);
+    catalog.change_layer(&one.id, |_| Err(Refusal::PolicyRevisionMismatch)).expect_err("refused");
+    assert_eq!(catalog.layer(&one.id), Some(one));
+}
+
+#[test]
+fn an_older_directory_is_taken_over() {
+    let (_root, directory) = directory();
+    {
+        let database = Database::create(directory.catalog()).expect("created");
+        let transaction = database.begin_write().expect("begins");
+        transaction.open_table(META).expect("opens").insert(FORMAT_KEY, 1).expect("inserts");
+        // As it was written before packages had their unzipped size and functions their layers.
+        let mut record = serde_json::to_value(Record::created(function("f"))).expect("JSON");
+        record["function"]["code"].as_object_mut().expect("an object").remove("unzipped_bytes");
+        let bytes = record.to_string().into_bytes();
+        transaction.open_table(FUNCTIONS).expect("opens").insert("f", bytes.as_slice()).expect("inserts");
+        transaction.commit().expect("commits");
+    }
+    let catalog = Catalog::open(&directory).expect("it opens");
+    assert_eq!(catalog.get("f").expect("it is there").function.code.unzipped_bytes, 0);
+    catalog.publish_layer("l", layer).expect("written");
+    drop(catalog);
+    let database = Database::create(directory.catalog()).expect("opens");
+    let format = database.begin_read().expect("begins").open_table(META).expect("opens").get(FORMAT_KEY);
+    assert_eq!(format.expect("reads").expect("it is there").value(), FORMAT, "the older program must refuse it");
 }

@@ -55,13 +55,10 @@ impl Configuration {
         }
         check_one_of("tracingConfig.mode", &self.tracing_mode, &["Active", "PassThrough"])?;
         check_one_of("snapStart.applyOn", &self.snap_start, &["PublishedVersions", "None"])?;
-        if !self.layers.is_empty() {
-            return Err(Refusal::InvalidParameter("Layers are not supported by this platform.".into()));
-        }
         self.environment.as_ref().map_or(Ok(()), check_environment)
     }
 
-    /// This configuration with a change; not checked.
+    /// This configuration with a change, but for that of the layers; not checked.
     #[must_use]
     pub fn with(&self, change: ConfigurationChange) -> Configuration {
         fn set<T>(field: &mut T, value: Option<T>) {
@@ -85,7 +82,6 @@ impl Configuration {
         set(&mut changed.ephemeral_storage_mb, change.ephemeral_storage_mb);
         set(&mut changed.tracing_mode, change.tracing_mode);
         set(&mut changed.logging, change.logging);
-        set(&mut changed.layers, change.layers);
         set(&mut changed.snap_start, change.snap_start);
         set_or_clear(&mut changed.dead_letter_target_arn, change.dead_letter_target_arn);
         set_or_clear(&mut changed.kms_key_arn, change.kms_key_arn);

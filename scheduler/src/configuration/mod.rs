@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub(crate) use check::check_tags;
 use serde::{Deserialize, Serialize};
 
+use crate::layer::{LayerId, UsedLayer};
+
 /// Configuration of a function version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -35,8 +37,8 @@ pub struct Configuration {
     pub tracing_mode: String,
     /// Where log lines go.
     pub logging: Logging,
-    /// ARNs of layer versions.
-    pub layers: Vec<String>,
+    /// Later ones hide files of earlier ones. The platform's to fill in.
+    pub layers: Vec<UsedLayer>,
     /// `None` or `PublishedVersions`; echoed.
     pub snap_start: String,
     /// Where asynchronous events that failed go.
@@ -116,8 +118,8 @@ pub struct ConfigurationChange {
     pub tracing_mode: Option<String>,
     /// See [`Configuration::logging`].
     pub logging: Option<Logging>,
-    /// See [`Configuration::layers`].
-    pub layers: Option<Vec<String>>,
+    /// See [`NewFunction::layers`](crate::NewFunction::layers).
+    pub layers: Option<Vec<LayerId>>,
     /// See [`Configuration::snap_start`].
     pub snap_start: Option<String>,
     /// See [`Configuration::dead_letter_target_arn`]; an empty string takes it away.

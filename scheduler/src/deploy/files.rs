@@ -1,15 +1,15 @@
 //! The files of a deploy.
 
-use std::{collections::HashSet, fs::OpenOptions, io, path::Path, sync::Arc};
+use std::{collections::HashSet, fs::OpenOptions, io, path::Path, path::PathBuf, sync::Arc};
 
 use super::{DeployError, Deployer, base::Plan, blocking};
 use crate::{
-    catalog::{Directory, image_name, package_name, snapshot_name, working_set_name},
+    catalog::{Directory, image_name, layer_image_name, package_name, snapshot_name, working_set_name},
     files::{Unfinished, collect_orphans, write_durably},
-    image::{ImageError, function_tree},
+    image::{ImageError, Part, package_tree},
     limits,
     machine::{Command, Image, Machine, Report, Snapshot, carry_out},
-    package,
+    package::{self, Package},
 };
 
 /// The snapshot at `path`, if it is there and good. One that is not good is made anew by whoever asks.
@@ -35,25 +35,45 @@ pub(super) async fn save(machine: &mut dyn Machine, path: &Path) -> Result<(), D
 }
 
 /// The image of the package with that hash, made from it if it is not there.
-pub(super) async fn function_image(deployer: &Deployer, sha256_hex: &str) -> Result<Arc<Image>, DeployError> {
+pub(super) async fn image(deployer: &Deployer, part: Part, sha256_hex: &str) -> Result<Arc<Image>, DeployError> {
     let (host, directory, sha256_hex) = (deployer.host.clone(), deployer.directory.clone(), sha256_hex.to_owned());
     let image = blocking(move || {
-        let path = directory.image(&sha256_hex);
+        let path = image_path(&directory, part, &sha256_hex);
         if !path.exists() {
-            make_image(&directory, &sha256_hex)?;
+            write_image(&directory, part, &sha256_hex, &stored(&directory, &sha256_hex)?)?;
         }
         host.open_image(&path)
     });
     image.await.map(Arc::new)
 }
 
-fn make_image(directory: &Directory, sha256_hex: &str) -> Result<(), String> {
+fn image_path(directory: &Directory, part: Part, sha256_hex: &str) -> PathBuf {
+    match part {
+        Part::Package => directory.image(sha256_hex),
+        Part::Layer => directory.layer_image(sha256_hex),
+    }
+}
+
+/// The package with that hash.
+fn stored(directory: &Directory, sha256_hex: &str) -> Result<Package, String> {
     let bytes =
         std::fs::read(directory.package(sha256_hex)).map_err(|error| format!("the package cannot be read: {error}"))?;
     // It was checked when it came; this is what gives access to its entries, and would notice if the disk has changed it.
-    let package = package::check(bytes.into()).map_err(|error| format!("the stored package is damaged: {error:?}"))?;
-    let tree = function_tree(&package).map_err(|error| error.to_string())?;
-    let path = directory.image(sha256_hex);
+    package::check(bytes.into()).map_err(|error| format!("the stored package is damaged: {error:?}"))
+}
+
+/// Writes the image of a package, if it is not there. Blocks.
+pub(crate) fn write_image(
+    directory: &Directory,
+    part: Part,
+    sha256_hex: &str,
+    package: &Package,
+) -> Result<(), String> {
+    let path = image_path(directory, part, sha256_hex);
+    if path.exists() {
+        return Ok(());
+    }
+    let tree = package_tree(package, part).map_err(|error| error.to_string())?;
     write_durably::<ImageError>(&path, |file| tree.write(file, |entry, to| package.copy(entry, to)))
         .map_err(|error| format!("the image cannot be written: {error}"))
 }
@@ -73,6 +93,11 @@ impl KnownFiles {
     pub(super) fn add(&mut self, code_sha256_hex: &str, snapshot_key: Option<&str>) {
         self.names.extend([package_name(code_sha256_hex), image_name(code_sha256_hex)]);
         self.names.extend(snapshot_key.into_iter().flat_map(|key| [snapshot_name(key), working_set_name(key)]));
+    }
+
+    /// The files of a layer.
+    pub(crate) fn add_layer(&mut self, code_sha256_hex: &str) {
+        self.names.extend([package_name(code_sha256_hex), layer_image_name(code_sha256_hex)]);
     }
 
     /// Removes all others. Blocks.

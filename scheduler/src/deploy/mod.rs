@@ -1,9 +1,9 @@
 //! From a package to something that can be bound.
 //!
 //! ```text
-//!  package ──checked──► image ──┐
-//!                               ├─ bound to a shell ── INIT ──┬─ INIT_OK ──► function snapshot ──► Ready
-//!  base of its runtime ─────────┘                             └─ ERROR, or it ended ──► InitFailed
+//!  package, layers ──checked──► images ──┐
+//!                                        ├─ bound to a shell ── INIT ──┬─ INIT_OK ──► function snapshot ──► Ready
+//!  base of its runtime ──────────────────┘                             └─ ERROR, or it ended ──► InitFailed
 //! ```
 //!
 //! Every file is named by what it was made from, so whatever is there already is used, and a deploy that a crash interrupted
@@ -22,6 +22,7 @@ use std::{
 };
 
 use base::{Base, Plan};
+pub(crate) use files::write_image;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -29,6 +30,7 @@ use crate::{
     catalog::{Directory, Revision},
     clock::Clock,
     dispatch::Dispatcher,
+    image::Part,
     invoke::{InitFailure, InitMeta},
     limits,
     machine::{Binding, Host, WorkingSet},
@@ -129,13 +131,17 @@ impl Deployer {
     pub(crate) async fn load(&self, revision: &Revision, version: &str) -> Result<Loaded, DeployError> {
         let base = self.base(&revision.configuration.runtime).await?;
         let _place = self.places.acquire().await.map_err(|error| DeployError(error.to_string()))?;
-        let image = files::function_image(self, &revision.code.sha256_hex).await?;
+        let mut images = base.images.clone();
+        for layer in &revision.configuration.layers {
+            images.push(files::image(self, Part::Layer, &layer.code.sha256_hex).await?);
+        }
+        images.push(files::image(self, Part::Package, &revision.code.sha256_hex).await?);
         let meta = self.meta(revision, version);
         let binding = Binding {
             base: base.snapshot.clone(),
             top: None,
             working_set: Arc::default(),
-            images: base.images.iter().cloned().chain([image]).collect(),
+            images,
             memory_bytes: u64::from(revision.configuration.memory_mb) << 20,
             tmp_bytes: u64::from(revision.configuration.ephemeral_storage_mb) << 20,
         };
@@ -173,6 +179,7 @@ impl Deployer {
             let plan = plans.get(&revision.configuration.runtime);
             let key = plan.map(|plan| key(&plan.key, revision, &self.meta(revision, version)));
             known.add(&revision.code.sha256_hex, key.as_deref());
+            revision.configuration.layers.iter().for_each(|layer| known.add_layer(&layer.code.sha256_hex));
         }
         known
     }
@@ -198,6 +205,8 @@ fn key(base_key: &str, revision: &Revision, meta: &[u8]) -> String {
     hash.update(crate::image::BUILD.to_le_bytes());
     hash.update(configuration.memory_mb.to_le_bytes());
     hash.update(configuration.ephemeral_storage_mb.to_le_bytes());
+    // All of one length, and nothing comes after them.
+    configuration.layers.iter().for_each(|layer| hash.update(&layer.code.sha256_hex));
     hex(&hash.finalize())
 }
 

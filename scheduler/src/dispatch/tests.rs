@@ -60,7 +60,7 @@ async fn ms(ms: u64) {
 impl Fixture {
     fn invoke(&self, script: serde_json::Value) -> impl Future<Output = Result<Outcome, Refusal>> + use<> {
         let configuration = crate::Configuration { name: "f".into(), timeout_s: 3, ..Default::default() };
-        let code = Code { sha256_base64: String::new(), sha256_hex: String::new(), bytes: 0 };
+        let code = Code { sha256_base64: String::new(), sha256_hex: String::new(), bytes: 0, unzipped_bytes: 0 };
         let errand = Errand {
             invocation: Invocation { payload: script.to_string().into(), request_id: "r".into(), ..Default::default() },
             revision: Arc::new(Revision { configuration, code }),

@@ -1,17 +1,33 @@
-//! The image of a function: its package below `/var/task`.
+//! The images of a function: its package below `/var/task`, each of its layers below `/opt`.
 
 use super::{ImageError, Tree};
 use crate::package::{Entry, EntryKind, Package};
 
-/// Where a package is in the guest.
-const TASK_ROOT: &str = "/var/task";
+/// What a zip is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The function's own code.
+    Package,
+    /// What it shares with others.
+    Layer,
+}
+
+impl Part {
+    /// Where its files are in the guest.
+    fn root(self) -> &'static str {
+        match self {
+            Part::Package => "/var/task",
+            Part::Layer => "/opt",
+        }
+    }
+}
 
 /// The tree of a package. The source of each file is its entry.
-pub(crate) fn function_tree(package: &Package) -> Result<Tree<&Entry>, ImageError> {
-    let mut tree = Tree::new();
-    tree.directory(TASK_ROOT, 0o755, 0)?;
+pub(crate) fn package_tree(package: &Package, part: Part) -> Result<Tree<&Entry>, ImageError> {
+    let (mut tree, root) = (Tree::new(), part.root());
+    tree.directory(root, 0o755, 0)?;
     for entry in package.entries() {
-        let path = format!("{TASK_ROOT}/{}", entry.path);
+        let path = format!("{root}/{}", entry.path);
         match &entry.kind {
             EntryKind::Directory => tree.directory(&path, 0o755, entry.modified_s)?,
             // As Lambda does: everyone can read, nobody can write.

@@ -12,7 +12,7 @@ use std::{
     io::{self, BufWriter, Seek, SeekFrom, Write},
 };
 
-pub(crate) use function::function_tree;
+pub(crate) use function::{Part, package_tree};
 use layout::Layout;
 use mayfly_abi::{image, layout::IMAGE_STRIDE_BYTES, layout::LARGE_PAGE_BYTES};
 

@@ -2,24 +2,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
-use super::Inner;
+use super::{Inner, blocking, layers, packages};
 use crate::{
     catalog::{Record, Revision, new_revision_id},
     configuration::{ConfigurationChange, check_tags},
-    deploy::hex,
-    files::write_durably,
     function::{Code, Function, FunctionState, NewFunction},
-    package::{self, PackageError},
     refusal::Refusal,
 };
 
 pub(super) async fn create(inner: &Arc<Inner>, new: NewFunction) -> Result<Function, Refusal> {
     inner.check_open()?;
-    let NewFunction { configuration, package, tags, publish } = new;
+    let NewFunction { configuration, layers, package, tags, publish } = new;
     configuration.check()?;
     check_runtime(inner, &configuration.runtime).await?;
     check_tags(&tags)?;
@@ -31,7 +26,7 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewFunction) -> Result<Funct
     if inner.catalog.get(&name).is_some() {
         return Err(taken(&name));
     }
-    let code = check(inner, package.clone()).await?;
+    let (_, code) = packages::check(inner, package.clone()).await?;
     let function = Function {
         version: "$LATEST".into(),
         arn: inner.arn(&name),
@@ -46,9 +41,15 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewFunction) -> Result<Funct
         reserved_concurrency: None,
         configuration,
     };
+    let this = inner.clone();
     let record = keep_and_change(inner, &name, package, function.code.clone(), move |before| match before {
         Some(before) => Err(taken(&before.function.configuration.name)),
-        None => Ok(Record::created(function)),
+        None => {
+            let mut function = function;
+            function.configuration.layers = this.resolve_layers(&layers)?;
+            layers::check_size(&function.configuration, &function.code)?;
+            Ok(Record::created(function))
+        }
     });
     let record = record.await?;
     inner.begin_deploy(&name);
@@ -64,14 +65,17 @@ pub(super) async fn update_code(
 ) -> Result<Function, Refusal> {
     inner.check_open()?;
     inner.record(name)?.check_update(expected_revision.as_deref())?;
-    let code = check(inner, package.clone()).await?;
+    let (_, code) = packages::check(inner, package.clone()).await?;
     if dry_run {
-        return Ok(Function { code, ..inner.record(name)?.function.clone() });
+        let function = inner.record(name)?.function.clone();
+        layers::check_size(&function.configuration, &code)?;
+        return Ok(Function { code, ..function });
     }
     let (arn, now_ms, wanted) = (inner.arn(name), inner.clock.unix_ms(), code.clone());
     let record = keep_and_change(inner, name, package, code, move |before| {
         let before = before.ok_or(Refusal::NotFound { arn })?;
         before.check_update(expected_revision.as_deref())?;
+        layers::check_size(&before.function.configuration, &wanted)?;
         Ok(before.updating(Revision { code: wanted, ..before.wanted() }, now_ms))
     });
     let record = record.await?;
@@ -82,18 +86,22 @@ pub(super) async fn update_code(
 pub(super) async fn update_configuration(
     inner: &Arc<Inner>,
     name: &str,
-    change: ConfigurationChange,
+    mut change: ConfigurationChange,
     expected_revision: Option<String>,
 ) -> Result<Function, Refusal> {
     inner.check_open()?;
     if let Some(runtime) = &change.runtime {
         check_runtime(inner, runtime).await?;
     }
-    let now_ms = inner.clock.unix_ms();
+    let (this, now_ms, layers) = (inner.clone(), inner.clock.unix_ms(), change.layers.take());
     let record = change_record(inner, name, move |before| {
         before.check_update(expected_revision.as_deref())?;
-        let configuration = before.function.configuration.with(change);
+        let mut configuration = before.function.configuration.with(change);
         configuration.check()?;
+        if let Some(layers) = layers {
+            configuration.layers = this.resolve_layers(&layers)?;
+            layers::check_size(&configuration, &before.function.code)?;
+        }
         Ok(before.updating(Revision { configuration, ..before.wanted() }, now_ms))
     });
     let record = record.await?;
@@ -159,37 +167,10 @@ pub(super) async fn change_tags(
     record.await.map(|record| record.function.clone())
 }
 
-pub(super) async fn package(inner: &Arc<Inner>, sha256_hex: &str) -> Result<Bytes, Refusal> {
-    let not_found = || Refusal::PackageNotFound(sha256_hex.to_owned());
-    // It becomes a file name.
-    if sha256_hex.len() != 64 || !sha256_hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(not_found());
-    }
-    tokio::fs::read(inner.directory.package(sha256_hex)).await.map(Bytes::from).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => not_found(),
-        _ => Refusal::Platform(format!("a package cannot be read: {error}")),
-    })
-}
-
 /// Whether functions can have that runtime here.
 async fn check_runtime(inner: &Arc<Inner>, name: &str) -> Result<(), Refusal> {
     let (offer, name) = (inner.deployer.offer.clone(), name.to_owned());
     blocking(move || offer.executor(&name).map(drop)).await
-}
-
-/// Checks a package, and gives what the function's record says of it.
-async fn check(inner: &Arc<Inner>, package: Bytes) -> Result<Code, Refusal> {
-    let _place = inner.package_checks.acquire().await.map_err(|_| Refusal::ShuttingDown)?;
-    blocking(move || {
-        package::check(package.clone()).inspect_err(|error| {
-            if let PackageError::Unreadable { detail } = error {
-                tracing::info!(detail, "a package was refused");
-            }
-        })?;
-        let sha256 = Sha256::digest(&package);
-        Ok(Code { sha256_base64: BASE64.encode(sha256), sha256_hex: hex(&sha256), bytes: package.len() as u64 })
-    })
-    .await
 }
 
 /// Writes a package, and then the record that names it.
@@ -203,11 +184,7 @@ async fn keep_and_change(
     let _nobody_collects = inner.files.read().await;
     let (this, name) = (inner.clone(), name.to_owned());
     blocking(move || {
-        let path = this.directory.package(&code.sha256_hex);
-        if !path.exists() {
-            write_durably::<std::io::Error>(&path, |file| std::io::Write::write_all(file, &package))
-                .map_err(|error| Refusal::Platform(format!("the package cannot be stored: {error}")))?;
-        }
+        packages::keep(&this.directory, &code, &package)?;
         written(this.catalog.change(&name, |before| decide(before).map(Some)))
     })
     .await
@@ -232,8 +209,4 @@ async fn change_record(
 
 fn written(change: Result<Option<Arc<Record>>, Refusal>) -> Result<Arc<Record>, Refusal> {
     change?.ok_or_else(|| Refusal::Platform("a record went while it was written".into()))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Refusal::Platform(error.to_string()))?
 }

@@ -1,12 +1,14 @@
 //! The platform as a gateway sees it.
 //!
-//! `open` puts it together; `functions` changes the catalog; `serving` has what answers invocations, and deploys it;
+//! `open` puts it together; `functions` and `layers` change the catalog, `packages` keeps zips; `serving` has what answers invocations, and deploys it;
 //! `orphans` removes files;
 //! this file is the list of what can be asked.
 
 mod functions;
+mod layers;
 mod open;
 mod orphans;
+mod packages;
 mod serving;
 
 use std::{
@@ -30,6 +32,7 @@ use crate::{
     function::{Function, NewFunction},
     invocation::{Invocation, LogLine, Outcome},
     invoke::{self, Errand},
+    layer::{LayerFilter, LayerId, LayerStatement, LayerVersion, NewLayer},
     limits,
     logs::Logs,
     refusal::{OpenError, Refusal},
@@ -157,9 +160,77 @@ impl Platform {
     /// The zip with that SHA-256.
     ///
     /// # Errors
-    /// No function has it.
+    /// No function or layer has it.
     pub async fn package(&self, code_sha256_hex: &str) -> Result<Bytes, Refusal> {
-        functions::package(&self.inner, code_sha256_hex).await
+        packages::read(&self.inner, code_sha256_hex).await
+    }
+
+    /// Records the next version of a layer, durably, and makes its image.
+    ///
+    /// # Errors
+    /// The package cannot be used.
+    pub async fn publish_layer(&self, new: NewLayer) -> Result<Arc<LayerVersion>, Refusal> {
+        layers::publish(&self.inner, new).await
+    }
+
+    /// A version of a layer.
+    ///
+    /// # Errors
+    /// There is none, or it was deleted.
+    pub fn layer(&self, id: &LayerId) -> Result<Arc<LayerVersion>, Refusal> {
+        layers::get(&self.inner, id)
+    }
+
+    /// The newest version that `filter` takes of each layer, by name, from the one after `after`; with it, the last name if there
+    /// are more.
+    #[must_use]
+    pub fn layers(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        filter: &LayerFilter,
+    ) -> (Vec<Arc<LayerVersion>>, Option<String>) {
+        self.inner.catalog.page_of_layers(after, limit, filter)
+    }
+
+    /// Versions of a layer, the newest first, from the one before `before`; with it, the last number if there are more.
+    #[must_use]
+    pub fn layer_versions(
+        &self,
+        name: &str,
+        before: Option<u64>,
+        limit: usize,
+        filter: &LayerFilter,
+    ) -> (Vec<Arc<LayerVersion>>, Option<u64>) {
+        self.inner.catalog.page_of_layer(name, before, limit, filter)
+    }
+
+    /// Size of all layer versions, as published.
+    #[must_use]
+    pub fn layer_bytes(&self) -> u64 {
+        self.inner.catalog.all_layers().iter().map(|version| version.code.bytes).sum()
+    }
+
+    /// Deletes a version of a layer, if there is one. Functions that use it keep it.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub async fn delete_layer(&self, id: LayerId) -> Result<(), Refusal> {
+        layers::delete(&self.inner, id).await
+    }
+
+    /// Adds a statement to the policy of a version, or removes (`None`) the one of that name.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn change_layer_policy(
+        &self,
+        id: LayerId,
+        name: String,
+        statement: Option<LayerStatement>,
+        expected_revision: Option<String>,
+    ) -> Result<Arc<LayerVersion>, Refusal> {
+        layers::change_policy(&self.inner, id, name, statement, expected_revision).await
     }
 
     /// Why an event for that function would be refused for load if it came now: so that nobody need read it first.
@@ -225,6 +296,12 @@ impl Platform {
         for (_, slot) in slots {
             slot.retire();
         }
+    }
+
+    /// The ARN of a layer of that name, without a version.
+    #[must_use]
+    pub fn layer_arn(&self, name: &str) -> String {
+        self.inner.layer_arn_of(name)
     }
 
     /// The unqualified ARN of a function of that name.
@@ -319,6 +396,10 @@ impl Inner {
             memory_available_bytes: self.dispatcher.memory_available_bytes(),
         }
     }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Refusal::Platform(error.to_string()))?
 }
 
 #[cfg(test)]

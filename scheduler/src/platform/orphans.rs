@@ -19,7 +19,8 @@ impl Inner {
             .collect();
         let this = self.clone();
         let collected = blocking(move || {
-            let known = this.deployer.known_files(&revisions);
+            let mut known = this.deployer.known_files(&revisions);
+            this.catalog.all_layers().iter().for_each(|version| known.add_layer(&version.code.sha256_hex));
             known.collect(&this.directory).map_err(|error| error.to_string())
         });
         match collected.await {
@@ -31,10 +32,19 @@ impl Inner {
 
     /// Removes the files of a record as it was, but for those that are still needed. Machines that have them open keep them.
     pub(super) async fn collect_of(self: Arc<Self>, before: Arc<Record>) {
+        self.remove(move |inner| inner.unneeded(&before)).await;
+    }
+
+    /// Removes the files of a deleted layer version, but for those that are still needed.
+    pub(super) async fn collect_zip(self: Arc<Self>, sha256_hex: String) {
+        self.remove(move |inner| inner.unneeded_of(&sha256_hex)).await;
+    }
+
+    async fn remove(self: Arc<Self>, unneeded: impl FnOnce(&Inner) -> Vec<PathBuf> + Send + 'static) {
         let _nobody_adds = self.files.write().await;
         let this = self.clone();
         let removed = blocking(move || {
-            for path in this.unneeded(&before) {
+            for path in unneeded(&this) {
                 // Most revisions have only some of the files.
                 let _ = std::fs::remove_file(path);
             }
@@ -56,12 +66,23 @@ impl Inner {
             if let Some(key) = key(&revision).filter(|key| !kept.contains(key)) {
                 paths.extend([self.directory.snapshot(&key), self.directory.working_set(&key)]);
             }
-            let sha256_hex = &revision.code.sha256_hex;
-            if !self.catalog.uses_package(sha256_hex) {
-                paths.extend([self.directory.package(sha256_hex), self.directory.image(sha256_hex)]);
+            let layers = revision.configuration.layers.iter().map(|layer| &layer.code);
+            for code in layers.chain([&revision.code]) {
+                paths.extend(self.unneeded_of(&code.sha256_hex));
             }
         }
         paths
+    }
+
+    /// The files of a zip that nobody needs.
+    fn unneeded_of(&self, sha256_hex: &str) -> Vec<PathBuf> {
+        let uses = self.catalog.uses_of(sha256_hex);
+        let files = [
+            (self.directory.image(sha256_hex), uses.as_package),
+            (self.directory.layer_image(sha256_hex), uses.as_layer),
+            (self.directory.package(sha256_hex), uses.as_package || uses.as_layer),
+        ];
+        files.into_iter().filter_map(|(path, is_needed)| (!is_needed).then_some(path)).collect()
     }
 }
 

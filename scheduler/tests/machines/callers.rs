@@ -41,7 +41,8 @@ pub(crate) fn new(name: &str, source: &str) -> NewFunction {
         handler: "handler.handler".into(),
         ..Configuration::default()
     };
-    NewFunction { configuration, package: zip(&[("handler.py", source)]), tags: BTreeMap::new(), publish: false }
+    let package = zip(&[("handler.py", source)]);
+    NewFunction { configuration, layers: Vec::new(), package, tags: BTreeMap::new(), publish: false }
 }
 
 /// Deploys one, and waits until it is active.

@@ -1,4 +1,6 @@
-//! The life of functions, with machines that follow a script.
+//! The life of functions and layers, with machines that follow a script.
+
+mod layers;
 
 use std::io::Write as _;
 
@@ -45,6 +47,7 @@ fn new(name: &str) -> NewFunction {
             handler: "handler.handler".into(),
             ..Configuration::default()
         },
+        layers: Vec::new(),
         package: zip("one"),
         tags: BTreeMap::new(),
         publish: false,
@@ -200,6 +203,9 @@ async fn a_restart_finds_everything() {
         platform.inner.catalog.change("undone", |_| Ok(Some(Record::created(undone)))).expect("it is written");
         platform.set_reserved_concurrency("done", Some(0)).await.expect("it can");
         std::fs::write(directory.path().join("images/orphan.img"), b"x").expect("it is written");
+        std::fs::write(directory.path().join("images/orphan-layer-1.img"), b"x").expect("it is written");
+        let layer = NewLayer { name: "l".into(), about: Default::default(), package: zip("layer") };
+        platform.publish_layer(layer).await.expect("published");
         std::fs::write(directory.path().join("packages/x.1-1.unfinished"), b"x").expect("it is written");
         platform.shutdown(Duration::from_secs(1)).await;
         assert!(matches!(invoke(&platform, "done", json!({})).await, Err(Refusal::ShuttingDown)));
@@ -234,6 +240,10 @@ async fn a_restart_finds_everything() {
         "the snapshot of `done` was there; `undone` has another name, so another one"
     );
     assert!(!directory.path().join("images/orphan.img").exists());
+    assert!(!directory.path().join("images/orphan-layer-1.img").exists());
+    let layer = platform.layer(&LayerId { name: "l".into(), version: 1 }).expect("it is there");
+    assert!(platform.inner.directory.layer_image(&layer.code.sha256_hex).exists());
+    assert_eq!(platform.package(&layer.code.sha256_hex).await.expect("it is there"), zip("layer"));
     assert!(!directory.path().join("packages/x.1-1.unfinished").exists());
 }
 
