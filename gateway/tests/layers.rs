@@ -1,8 +1,11 @@
-//! Layers through AWS's own client, on real guests.
+//! Layers through AWS's own client and `mayfly layer`, on real guests.
 
 mod support;
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+};
 
 use aws_sdk_lambda::{
     error::ProvideErrorMetadata,
@@ -14,6 +17,7 @@ use serde_json::{Value, json};
 use support::live::{Live, ROLE, package, raw, zip_code};
 
 const LAYER: &str = "arn:aws:lambda:us-east-1:000000000000:layer:";
+const MAYFLY: &str = env!("CARGO_BIN_EXE_mayfly");
 
 /// Code and message of an error of AWS's client.
 fn refused<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(sent: Result<T, E>) -> (String, String) {
@@ -292,5 +296,48 @@ async fn a_policy_is_kept_and_given_back() {
         removed.send().await.expect("removed");
     }
     assert_eq!(refused(get().await).0, "ResourceNotFoundException");
+    live.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_publishes_lists_and_deletes() {
+    let live = Live::start().await;
+    let folder = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        std::fs::write(path, text).expect("written");
+    };
+    write("layer/python/shared.py", "WHO = 'the command'\n");
+    write("app/handler.py", "import shared\ndef handler(event, context):\n    return shared.WHO\n");
+    let endpoint = format!("http://{}", live.address);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(MAYFLY);
+        command.args(arguments).args(["--endpoint-url", &endpoint]);
+        let running = tokio::task::spawn_blocking(move || command.output().expect("it starts"));
+        async { running.await.expect("it ends") }
+    };
+    let good = |output: Output| {
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let publish = ["layer", "publish", "cli", &path("layer"), "--description", "by hand", "--runtime", "rustpython"];
+    let arn = good(run(&publish).await).trim().to_owned();
+    assert_eq!(arn, format!("{LAYER}cli:1"));
+    good(run(&["deploy", &path("app"), "--layer", &arn]).await);
+    assert_eq!(live.invoke("app", &json!({})).await.good(), json!("the command"));
+    assert!(good(run(&["layer", "publish", "cli", &path("layer")]).await).ends_with("cli:2\n"));
+
+    let layers = good(run(&["layer", "list"]).await);
+    assert!(layers.contains("cli:2") && !layers.contains("cli:1"), "{layers}");
+    let versions = good(run(&["layer", "list", "cli", "--runtime", "rustpython"]).await);
+    assert!(versions.contains("cli:1") && versions.contains("by hand") && !versions.contains("cli:2"), "{versions}");
+    good(run(&["layer", "delete", "cli:2", &arn]).await);
+    let again = run(&["layer", "delete", "cli:2"]).await;
+    assert!(String::from_utf8_lossy(&again.stderr).contains("does not exist"), "{again:?}");
+    assert_eq!(live.invoke("app", &json!({})).await.good(), json!("the command"));
+    let nothing = run(&["layer", "publish", "cli"]).await;
+    assert!(!nothing.status.success(), "there is nothing to publish");
     live.stop().await;
 }

@@ -15,7 +15,13 @@ use tokio::net::TcpStream;
 #[derive(Args, Clone)]
 pub(super) struct Endpoint {
     /// Address of the server
-    #[arg(long, env = "MAYFLY_ENDPOINT", default_value = "http://127.0.0.1:9000", value_name = "URL")]
+    #[arg(
+        long,
+        visible_alias = "endpoint-url",
+        env = "MAYFLY_ENDPOINT",
+        default_value = "http://127.0.0.1:9000",
+        value_name = "URL"
+    )]
     pub(super) endpoint: String,
 }
 
@@ -167,15 +173,20 @@ impl Answer {
 
 /// Path of a function; its name can have anything in it.
 pub(super) fn function_path(name: &str, rest: &str) -> String {
-    let mut path = String::from("/2015-03-31/functions/");
+    format!("/2015-03-31/functions/{}{rest}", encoded(name))
+}
+
+/// A name as part of a path.
+pub(super) fn encoded(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            path.push(char::from(byte));
+            text.push(char::from(byte));
         } else {
-            path.push_str(&format!("%{byte:02X}"));
+            text.push_str(&format!("%{byte:02X}"));
         }
     }
-    path + rest
+    text
 }
 
 #[cfg(test)]

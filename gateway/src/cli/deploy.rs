@@ -48,6 +48,9 @@ pub(super) struct Deploy {
     /// List of packages that this host's pip installs beside the code
     #[arg(long, value_name = "FILE")]
     requirements: Option<PathBuf>,
+    /// ARN of a layer version; can be given several times, later ones hide files of earlier ones. An empty one takes all away
+    #[arg(long, value_name = "ARN")]
+    layer: Vec<String>,
     /// Seconds to wait until it can be invoked
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     wait: u64,
@@ -63,7 +66,8 @@ Examples:
   mayfly deploy functions/hello
   mayfly deploy app.zip --name api --handler app.main --memory 256 --env STAGE=test
   mayfly deploy functions/counter --state fresh
-  mayfly deploy app --runtime python3.11 --requirements app/requirements.txt";
+  mayfly deploy app --runtime python3.11 --requirements app/requirements.txt
+  mayfly deploy app --layer arn:aws:lambda:us-east-1:000000000000:layer:numpy:1";
 
 /// Role of functions that need none: kept and given back, never looked at.
 const ROLE: &str = "arn:aws:iam::000000000000:role/mayfly";
@@ -125,6 +129,10 @@ impl Deploy {
                 variables.insert(name.into(), json!(value));
             }
             set("Environment", Some(json!({"Variables": variables})));
+        }
+        if !self.layer.is_empty() {
+            let layers: Vec<_> = self.layer.iter().filter(|arn| !arn.is_empty()).collect();
+            members.insert("Layers".into(), json!(layers));
         }
         if let Some(state) = &self.state {
             let tags = members.entry("Tags").or_insert_with(|| json!({}));

@@ -7,6 +7,7 @@ mod demo;
 mod deploy;
 mod doctor;
 mod invoke;
+mod layer;
 mod list;
 mod logs;
 mod options;
@@ -63,6 +64,8 @@ enum Action {
     Delete(delete::Delete),
     /// Print what a function has logged.
     Logs(logs::Logs),
+    /// Publish what functions share, list it, delete it.
+    Layer(layer::Layer),
     /// Pack interpreters of this host, so that functions can run on them.
     Runtime(runtime::Runtime),
     /// The process from which the machines are forked. Started by `serve`, of no use by itself.
@@ -104,6 +107,7 @@ async fn run(action: Action) -> Result<ExitCode, String> {
         Action::List(list) => list.run().await,
         Action::Delete(delete) => delete.run().await,
         Action::Logs(logs) => logs.run().await,
+        Action::Layer(layer) => layer.run().await,
         Action::Runtime(runtime) => runtime.run().await,
         Action::Zygote => Err("the zygote has no business here".into()),
     }
