@@ -3,6 +3,7 @@
 mod support;
 
 use std::{
+    io::Write as _,
     path::PathBuf,
     process::{Command, Output},
 };
@@ -50,6 +51,16 @@ async fn create(live: &Live, name: &str, runtime: &str, code: &str, layers: &[&s
     }
     live.wait_active(name).await;
     Ok(())
+}
+
+/// `python3.N` of the host; `None`, said aloud, where there is none.
+fn host_runtime() -> Option<String> {
+    let output = Command::new("python3").args(["-c", "import sys; print('python3.%d' % sys.version_info[1])"]).output();
+    let name = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
+    if name.is_none() {
+        println!("SKIPPED: there is no python3 on this host");
+    }
+    name.map(|text| String::from_utf8_lossy(&text).trim().to_owned())
 }
 
 /// What a function sees of its layers.
@@ -127,13 +138,8 @@ async fn a_function_imports_from_its_layers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_layers_fit_beside_the_hosts_python() {
-    let output = Command::new("python3").args(["-c", "import sys; print(sys.version_info[1])"]).output();
-    let Some(minor) = output.ok().and_then(|output| String::from_utf8(output.stdout).ok()) else {
-        println!("SKIPPED: there is no python3 on this host");
-        return;
-    };
-    let (runtime, site) =
-        (format!("python3.{}", minor.trim()), format!("python/lib/python3.{}/site-packages", minor.trim()));
+    let Some(runtime) = host_runtime() else { return };
+    let site = format!("python/lib/{runtime}/site-packages");
     let live = Live::with(|settings| settings.python = Some(PathBuf::from("python3"))).await;
     let mut arns = Vec::new();
     for number in 0..5 {
@@ -151,6 +157,48 @@ def handler(event, context):
     create(&live, "five", &runtime, code, &arns).await.expect("created");
     let paths = json!(["/var/task", format!("/opt/{site}"), "/opt/python"]);
     assert_eq!(live.invoke("five", &json!({})).await.good(), json!([10, 4, paths]));
+    live.stop().await;
+}
+
+/// A shared library with a function that calls one of another.
+fn libraries(folder: &std::path::Path) -> Vec<(&'static str, Vec<u8>)> {
+    let sources = [
+        ("libinner.so", "int inner(void) { return 41; }"),
+        ("libouter.so", "int inner(void); int outer(void) { return inner() + 1; }"),
+    ];
+    for (name, source) in sources {
+        let file = folder.join(name).with_extension("c");
+        std::fs::write(&file, source).expect("written");
+        let mut command = Command::new("cc");
+        command.args(["-shared", "-fPIC", "-nostdlib", "-o", name]).arg(&file).current_dir(folder);
+        if name == "libouter.so" {
+            command.arg("libinner.so");
+        }
+        assert!(command.status().expect("there is a C compiler").success(), "{name}");
+    }
+    sources.map(|(name, _)| (name, std::fs::read(folder.join(name)).expect("made"))).into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn libraries_of_a_layer_are_found() {
+    let Some(runtime) = host_runtime() else { return };
+    let live = Live::with(|settings| settings.python = Some(PathBuf::from("python3"))).await;
+    let folder = tempfile::tempdir().expect("a directory");
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in libraries(folder.path()) {
+        zip.start_file(format!("lib/{name}"), zip::write::SimpleFileOptions::default()).expect("packed");
+        zip.write_all(&bytes).expect("packed");
+    }
+    let bytes = zip.finish().expect("packed").into_inner();
+    let content = LayerVersionContentInput::builder().zip_file(Blob::new(bytes)).build();
+    let published = live.client.publish_layer_version().layer_name("native").content(content).send().await;
+    let code = "import ctypes
+def handler(event, context):
+    return ctypes.CDLL('libouter.so').outer()
+";
+    let arn = published.expect("published").layer_version_arn.expect("an ARN");
+    create(&live, "native", &runtime, code, &[&arn]).await.expect("created");
+    assert_eq!(live.invoke("native", &json!({})).await.good(), json!(42));
     live.stop().await;
 }
 

@@ -26,7 +26,13 @@ const PYTHON_SIDE_ROOT: &str = "/opt/mayfly/python";
 const CPYTHON_ARGUMENTS: &[&str] = &["-s", "-B", "-X", "utf8", "/opt/mayfly/python/bootstrap.py"];
 /// Fixed, for all clones of a snapshot would share a random seed too: what an attacker can learn from one machine about the order
 /// of its own sets is of no use against another invocation's.
-const CPYTHON_ENVIRONMENT: &[&str] = &["PYTHONHASHSEED=0"];
+const CPYTHON_ENVIRONMENT: &[&str] = &["PYTHONHASHSEED=0", LIBRARY_PATH];
+/// Where libraries of layers are found. The loader reads it when the interpreter starts, so a function's own comes too late. Those of the
+/// runtime go first, as on Lambda; what is not among these directories (an interpreter's own) is still found after them.
+const LIBRARY_PATH: &str =
+    "LD_LIBRARY_PATH=/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu:/lib64:/usr/lib64:/lib:/usr/lib:/opt/lib";
+/// A directory that is not there when the interpreter starts is never looked at again.
+const LAYERS_LIBRARIES: &str = "/opt/lib";
 /// Its `/tmp` until a function is bound.
 const TMP_BYTES: u64 = 512 << 20;
 
@@ -164,6 +170,7 @@ fn python_side_sha256_hex() -> String {
 fn python_side() -> Result<Tree<&'static [u8]>, ImageError> {
     let mut tree = Tree::new();
     tree.directory(PYTHON_SIDE_ROOT, 0o755, 0)?;
+    tree.directory(LAYERS_LIBRARIES, 0o755, 0)?;
     for (name, content) in PYTHON_SIDE {
         tree.file(&format!("{PYTHON_SIDE_ROOT}/{name}"), 0o644, 0, content.len() as u64, *content)?;
     }

@@ -121,7 +121,7 @@ def _warm():
 
 def _warm_initialization():
     """Initializes functions that do nothing, and leaves nothing of them."""
-    variables, folder, path = dict(os.environ), os.getcwd(), sys.path[:]
+    variables, folder, path, seen = dict(os.environ), os.getcwd(), sys.path[:], set(sys.path_importer_cache)
     task_root = f"/tmp/mayfly-warming-{os.getpid()}"
     os.mkdir(task_root)
     names = [f"_mayfly_warming_{number}" for number in range(warming.ROUNDS)]
@@ -135,7 +135,9 @@ def _warm_initialization():
         del sys.modules[name]
         os.unlink(f"{task_root}/{name}.py")
         sys.path[:] = path
-    del sys.path_importer_cache[task_root]
+    # Nor what was found in /opt/python: layers come later, and an empty directory can have the same date.
+    for place in set(sys.path_importer_cache) - seen:
+        del sys.path_importer_cache[place]
     handler.set_environment(variables)
     os.chdir(folder)
     os.rmdir(task_root)
