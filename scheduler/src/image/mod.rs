@@ -17,7 +17,7 @@ use layout::Layout;
 use mayfly_abi::{image, layout::IMAGE_STRIDE_BYTES, layout::LARGE_PAGE_BYTES};
 
 /// Part of the name of image files: another layout by this module is another file.
-pub(crate) const BUILD: u32 = mayfly_abi::VERSION << 16 | 1;
+pub(crate) const BUILD: u32 = mayfly_abi::VERSION << 16 | 2;
 
 /// A file tree to be written.
 #[derive(Debug)]
@@ -31,6 +31,10 @@ struct Node<S> {
     modified_s: u64,
     kind: Kind<S>,
 }
+
+/// Date of whatever has none, or an older one: 1980-01-02. The day before is the first that a zip file can say, and it has to be
+/// that day wherever a function thinks that it is.
+const OLDEST_S: u64 = 315_619_200;
 
 /// By name, in the order in which an image has them.
 type Children<S> = BTreeMap<Vec<u8>, Node<S>>;
@@ -69,7 +73,7 @@ impl<S> Tree<S> {
         if !matches!(node.kind, Kind::Directory(_)) {
             return Err(ImageError::Path(path.to_owned()));
         }
-        (node.permissions, node.modified_s) = (permissions, modified_s);
+        (node.permissions, node.modified_s) = (permissions, modified_s.max(OLDEST_S));
         Ok(())
     }
 
@@ -82,12 +86,12 @@ impl<S> Tree<S> {
         bytes: u64,
         source: S,
     ) -> Result<(), ImageError> {
-        self.add(path, Node { permissions, modified_s, kind: Kind::File { bytes, source } })
+        self.add(path, Node::new(permissions, modified_s, Kind::File { bytes, source }))
     }
 
     /// Adds a symbolic link, and the directories above it.
     pub(crate) fn link(&mut self, path: &str, target: &str, modified_s: u64) -> Result<(), ImageError> {
-        self.add(path, Node { permissions: 0o777, modified_s, kind: Kind::Link(target.into()) })
+        self.add(path, Node::new(0o777, modified_s, Kind::Link(target.into())))
     }
 
     fn add(&mut self, path: &str, node: Node<S>) -> Result<(), ImageError> {
@@ -145,7 +149,11 @@ impl<S> Tree<S> {
 
 impl<S> Node<S> {
     fn directory(permissions: u32, modified_s: u64) -> Node<S> {
-        Node { permissions, modified_s, kind: Kind::Directory(BTreeMap::new()) }
+        Node::new(permissions, modified_s, Kind::Directory(BTreeMap::new()))
+    }
+
+    fn new(permissions: u32, modified_s: u64, kind: Kind<S>) -> Node<S> {
+        Node { permissions, modified_s: modified_s.max(OLDEST_S), kind }
     }
 
     fn mode(&self) -> u32 {

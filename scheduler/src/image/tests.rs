@@ -27,9 +27,9 @@ fn look_up(image: &Image<'_>, path: &str) -> Option<Read> {
 #[test]
 fn a_tree_is_read_back() {
     let mut tree = Tree::new();
-    tree.file("/var/task/handler.py", 0o644, 7, 4, b"pass".to_vec()).expect("a path");
+    tree.file("/var/task/handler.py", 0o644, OLDEST_S + 7, 4, b"pass".to_vec()).expect("a path");
     tree.file("/var/task/a/empty", 0o755, 0, 0, vec![]).expect("a path");
-    tree.directory("/var/task/a", 0o700, 9).expect("a path");
+    tree.directory("/var/task/a", 0o700, OLDEST_S + 9).expect("a path");
     tree.link("/var/task/link", "a/empty", 0).expect("a path");
     tree.file("/big", 0o644, 0, 10_000, vec![3; 10_000]).expect("a path");
     let bytes = written(&tree);
@@ -37,12 +37,12 @@ fn a_tree_is_read_back() {
     let image = Image::new(&bytes).expect("an image");
 
     let handler = look_up(&image, "/var/task/handler.py").expect("it is there");
-    assert_eq!((handler.mode, handler.modified_s), (0o100_644, 7));
+    assert_eq!((handler.mode, handler.modified_s), (0o100_644, OLDEST_S + 7));
     assert_eq!(image.data(&handler), b"pass");
     assert_eq!(handler.data_offset % 4096, 0);
     assert_eq!(image.data(&look_up(&image, "/big").expect("it is there")), [3; 10_000]);
     let directory = look_up(&image, "/var/task/a").expect("it is there");
-    assert_eq!((directory.mode, directory.modified_s, directory.count), (0o040_700, 9, 1));
+    assert_eq!((directory.mode, directory.modified_s, directory.count), (0o040_700, OLDEST_S + 9, 1));
     assert_eq!(image.data(&look_up(&image, "/var/task/a/empty").expect("it is there")), b"");
     let link = look_up(&image, "/var/task/link").expect("it is there");
     assert_eq!((link.mode, image.target(&link)), (0o120_777, &b"a/empty"[..]));
@@ -51,6 +51,9 @@ fn a_tree_is_read_back() {
 
     let parent = image.node(handler.parent).expect("it has one");
     assert_eq!(image.name(&parent), b"task");
+    for path in ["/", "/var", "/var/task", "/var/task/a/empty", "/var/task/link"] {
+        assert_eq!(look_up(&image, path).expect("it is there").modified_s, OLDEST_S, "{path}");
+    }
 }
 
 #[test]
