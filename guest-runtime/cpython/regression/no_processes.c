@@ -6,21 +6,21 @@
 
 pid_t fork(void)
 {
-    errno = EAGAIN;
+    errno = ENOSYS;
     return -1;
 }
 
 /* CPython calls it where Linux has it; failing in the parent, it is as harmless as fork. */
 pid_t vfork(void)
 {
-    errno = EAGAIN;
+    errno = ENOSYS;
     return -1;
 }
 
 pid_t forkpty(int *master, char *name, const void *mode, const void *size)
 {
     (void)master, (void)name, (void)mode, (void)size;
-    errno = EAGAIN;
+    errno = ENOSYS;
     return -1;
 }
 
@@ -28,7 +28,7 @@ int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *
                 char *const *arguments, char *const *environment)
 {
     (void)pid, (void)path, (void)actions, (void)attributes, (void)arguments, (void)environment;
-    return EAGAIN;
+    return ENOSYS;
 }
 
 int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
@@ -40,13 +40,13 @@ int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t 
 int system(const char *command)
 {
     (void)command;
-    errno = EAGAIN;
+    errno = ENOSYS;
     return -1;
 }
 
 FILE *popen(const char *command, const char *mode)
 {
     (void)command, (void)mode;
-    errno = EAGAIN;
+    errno = ENOSYS;
     return NULL;
 }

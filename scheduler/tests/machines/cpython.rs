@@ -80,6 +80,44 @@ pub(crate) async fn functions_run_on_the_hosts_interpreter(settings: Settings) {
     platform.shutdown(std::time::Duration::from_secs(5)).await;
 }
 
+/// What a guest has not fails with the error that says so; what reads dates of library files can use them.
+pub(crate) async fn what_is_not_there_says_so(settings: Settings) {
+    const SOURCE: &str = "
+import io, multiprocessing, os, subprocess, sys, time, zipfile
+
+def errno_of(call, *arguments):
+    try:
+        call(*arguments)
+    except OSError as error:
+        return error.errno
+    return 'it went well'
+
+def zip_dates():
+    os.environ['TZ'] = 'America/Los_Angeles'
+    time.tzset()
+    with zipfile.ZipFile(io.BytesIO(), 'w') as archive:
+        archive.write(io.__file__)
+        archive.write(__file__)
+        return [info.date_time[0] >= 1980 for info in archive.infolist()]
+
+def handler(event, context):
+    forked = multiprocessing.get_context('fork').Process(target=print)
+    return {'fork': errno_of(os.fork), 'vfork': errno_of(subprocess.run, ['/bin/true']), 'spawn': errno_of(os.posix_spawn,
+        sys.executable, ['x'], {}), 'multiprocessing': errno_of(forked.start), 'fifo': errno_of(os.mkfifo, '/tmp/fifo'),
+        'terminal': errno_of(os.openpty), 'zip': zip_dates()}
+";
+    let Some(version) = host_python() else { return };
+    let data = tempfile::tempdir().expect("a directory");
+    let platform = opened(&settings, data.path()).await;
+    deploy(&platform, "f", SOURCE, |new| new.configuration.runtime = runtime_of(&version)).await;
+    let outcome = invoke(&platform, "f", json!({})).await.expect("it runs");
+    let (enosys, eperm, enoent) = (38, 1, 2);
+    let expected = json!({"fork": enosys, "vfork": enosys, "spawn": enosys, "multiprocessing": enosys, "fifo": eperm,
+        "terminal": enoent, "zip": [true, true]});
+    assert_eq!(response(&outcome), expected);
+    platform.shutdown(std::time::Duration::from_secs(5)).await;
+}
+
 /// A package larger than the function's memory: what is only read is the image itself, which all instances share.
 pub(crate) async fn a_package_takes_no_memory_of_the_instance(settings: Settings) {
     const BLOCK_BYTES: usize = 4096;

@@ -45,6 +45,7 @@ const RESTART_TESTS: &[(&str, RestartTest)] = tests![
     survival::a_restart_loads_what_is_there,
     survival::what_was_acknowledged_survives_a_kill,
     cpython::functions_run_on_the_hosts_interpreter,
+    cpython::what_is_not_there_says_so,
     cpython::a_package_takes_no_memory_of_the_instance,
     cpython::errors_of_the_hosts_interpreter_are_as_on_lambda,
     cpython::an_interpreter_that_is_not_there_is_refused,

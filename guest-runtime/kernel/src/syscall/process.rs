@@ -28,9 +28,9 @@ pub fn priority(_: &mut System, _: &mut impl Machine, _: &[u64; 6]) -> Answer {
     Ok(Action::Value(20))
 }
 
-/// `fork`, `vfork`: there is no second process; the error is that of a process limit.
+/// `fork`, `vfork`: there is no second process, and never will be. `EAGAIN`, as at a limit of processes, would have programs try again.
 pub fn no_process(_: &mut System, _: &mut impl Machine, _: &[u64; 6]) -> Answer {
-    Err(Errno::AGAIN)
+    Err(Errno::NOSYS)
 }
 
 /// `execve`: not permitted.

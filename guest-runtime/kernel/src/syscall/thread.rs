@@ -26,12 +26,11 @@ const FUTEX_WAKE_OP: u64 = 5;
 const FUTEX_WAIT_BITSET: u64 = 9;
 const FUTEX_WAKE_BITSET: u64 = 10;
 
-/// `clone(flags, stack, parent_tid, child_tid, tls)`: threads only. A process cannot be made: `EAGAIN`, as at a limit of processes, is
-/// what programs handle best.
+/// `clone(flags, stack, parent_tid, child_tid, tls)`: threads only. Of a process: as `fork`.
 pub fn clone(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
     let [flags, stack, parent_tid, child_tid, tls, _] = *arguments;
     if flags & (CLONE_VM | CLONE_THREAD) != CLONE_VM | CLONE_THREAD || stack == 0 {
-        return Err(Errno::AGAIN);
+        return Err(Errno::NOSYS);
     }
     let mut frame = (*system.threads.current().frame).clone();
     frame.registers[register::RAX] = 0;
