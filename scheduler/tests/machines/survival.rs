@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mayfly_scheduler::{OpenError, Platform, Refusal, Settings, Start};
+use mayfly_scheduler::{AboutLayer, LayerId, NewFunction, NewLayer, OpenError, Platform, Refusal, Settings, Start};
 use serde_json::json;
 
-use crate::callers::{deploy, error, invoke, new, response, settled, wait_until_ready};
+use crate::callers::{deploy, error, invoke, new, response, settled, wait_until_ready, zip};
 
 const ECHO: &str = "
 import time
@@ -88,10 +88,18 @@ pub(crate) const VICTIM: &str = "victim";
 /// What it says once it may be killed.
 const ACKNOWLEDGED: &str = "acknowledged";
 
-/// Deploys a function, says so, and waits for its end.
+/// Deploys a function with a layer that is deleted at once, says so, and waits for its end.
 pub(crate) async fn victim(settings: Settings) -> ! {
     let platform = reopened(&settings).await;
-    platform.create_function(new("survivor", ECHO)).await.expect("it is created");
+    let package = zip(&[("python/shared.py", "def echo(event, context):\n    return event\n")]);
+    for name in ["deleted", "kept"] {
+        let layer = NewLayer { name: name.into(), about: AboutLayer::default(), package: package.clone() };
+        platform.publish_layer(layer).await.expect("it is published");
+    }
+    let function =
+        NewFunction { layers: vec![layer("deleted")], ..new("survivor", "from shared import echo as handler\n") };
+    platform.create_function(function).await.expect("it is created");
+    platform.delete_layer(layer("deleted")).await.expect("it is deleted");
     println!("{ACKNOWLEDGED}");
     std::future::pending().await
 }
@@ -113,7 +121,16 @@ pub(crate) async fn what_was_acknowledged_survives_a_kill(settings: Settings) {
     let platform = reopened(&settings).await;
     settled(&platform, "survivor").await;
     assert_eq!(response(&invoke(&platform, "survivor", json!({"a": 1})).await.expect("it runs")), json!({"a": 1}));
+    let kept = platform.layer(&layer("kept")).expect("it is there");
+    assert!(platform.package(&kept.code.sha256_hex).await.is_ok());
+    assert!(platform.layer(&layer("deleted")).is_err());
+    let again = NewLayer { name: "deleted".into(), about: AboutLayer::default(), package: zip(&[("x", "y")]) };
+    assert_eq!(platform.publish_layer(again).await.expect("it is published").id.version, 2);
     platform.shutdown(Duration::from_secs(5)).await;
+}
+
+fn layer(name: &str) -> LayerId {
+    LayerId { name: name.into(), version: 1 }
 }
 
 /// A platform, as soon as the one before has let go of the directory.
