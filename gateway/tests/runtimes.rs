@@ -99,7 +99,7 @@ fn wheel(folder: &Path) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn packages_are_installed_beside_the_code() {
+async fn packages_are_installed_beside_the_code_or_into_a_layer() {
     let Some(minor) = host_minor() else { return };
     let live = Live::with(|settings| settings.python = Some(PathBuf::from("python3"))).await;
     let folder = tempfile::tempdir().expect("a directory");
@@ -110,19 +110,32 @@ async fn packages_are_installed_beside_the_code() {
     let requirements = folder.path().join("requirements.txt");
     std::fs::write(&requirements, format!("{}\n", wheel(folder.path()).display())).expect("it is written");
     let endpoint = format!("http://{}", live.address);
-    let deploy = move |requirements: PathBuf| {
+    let mayfly = |arguments: &[&str]| {
         let mut command = Command::new(MAYFLY);
-        command.arg("deploy").arg(&app).args(["--endpoint", &endpoint, "--requirements"]).arg(requirements);
+        command.args(arguments).args(["--endpoint", &endpoint]);
         // No index is asked: a test that needs one tests the network.
-        tokio::task::spawn_blocking(move || command.env("PIP_NO_INDEX", "1").output().expect("it starts"))
+        let running =
+            tokio::task::spawn_blocking(move || command.env("PIP_NO_INDEX", "1").output().expect("it starts"));
+        async { running.await.expect("it ends") }
     };
-    let deployed = deploy(requirements).await.expect("it ends");
+    let app = app.display().to_string();
+    let requirements = requirements.display().to_string();
+    let deployed = mayfly(&["deploy", &app, "--requirements", &requirements]).await;
     assert!(deployed.status.success(), "{deployed:?}");
     assert_eq!(live.invoke("painter", &json!({})).await.good(), json!(["blue", minor]));
 
+    let published = mayfly(&["layer", "publish", "colours", "--requirements", &requirements]).await;
+    assert!(published.status.success(), "{published:?}");
+    let (arn, runtime) = (text(&published.stdout), format!("python3.{minor}"));
+    let listed = text(&mayfly(&["layer", "list", "--runtime", &runtime]).await.stdout);
+    assert!(listed.contains(arn.trim()), "{listed}");
+    let deployed = mayfly(&["deploy", &app, "--name", "layered", "--runtime", &runtime, "--layer", arn.trim()]).await;
+    assert!(deployed.status.success(), "{deployed:?}");
+    assert_eq!(live.invoke("layered", &json!({})).await.good(), json!(["blue", minor]));
+
     let wrong = folder.path().join("wrong.txt");
     std::fs::write(&wrong, "no-such-package-anywhere\n").expect("it is written");
-    let failed = deploy(wrong).await.expect("it ends");
+    let failed = mayfly(&["deploy", &app, "--requirements", &wrong.display().to_string()]).await;
     assert_eq!(failed.status.code(), Some(1));
     assert!(
         text(&failed.stderr).contains("ERROR: No matching distribution found for no-such-package-anywhere"),
