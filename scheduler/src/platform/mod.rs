@@ -1,7 +1,7 @@
 //! The platform as a gateway sees it.
 //!
 //! `open` puts it together; `functions` and `layers` change the catalog, `packages` keeps zips; `serving` has what answers invocations, and deploys it;
-//! `orphans` removes files;
+//! `orphans` removes files; `status` is what all of it is doing;
 //! this file is the list of what can be asked.
 
 mod functions;
@@ -10,6 +10,7 @@ mod open;
 mod orphans;
 mod packages;
 mod serving;
+mod status;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -359,42 +360,6 @@ impl Inner {
     fn mode(&self, function: &Function) -> StateMode {
         let tag = function.tags.get(StateMode::TAG);
         tag.and_then(|mode| StateMode::from_name(mode)).unwrap_or(self.settings.default_state)
-    }
-
-    fn status(&self) -> Status {
-        let (instances_idle, instances_busy, invocations_queued) = self.dispatcher.totals();
-        let turns = self.dispatcher.turns.load();
-        let shutting_down = self.is_closing.load(Ordering::Relaxed);
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let not_ready_reason = if shutting_down {
-            Some("it is shutting down".into())
-        } else if !self.deployer.is_ready() {
-            Some(trouble.unwrap_or_else(|| "the runtime snapshot is being made".into()))
-        } else {
-            self.dispatcher.pool.trouble()
-        };
-        Status {
-            ready: not_ready_reason.is_none(),
-            not_ready_reason,
-            shutting_down,
-            functions: self.catalog.len(),
-            deploys: self.deploys.load(Ordering::Relaxed),
-            shells_ready: self.dispatcher.pool.ready(),
-            shells_target: self.settings.shells,
-            instances_idle,
-            instances_busy,
-            invocations_queued,
-            invocations_running: self.concurrency.in_flight(),
-            turns: turns.running,
-            turns_limit: turns.limit,
-            invocations_total: self.answered.load(Ordering::Relaxed),
-            throttles_total: self.throttled.load(Ordering::Relaxed),
-            instances_failed_total: self.dispatcher.failures.load(Ordering::Relaxed),
-            resets_total: self.dispatcher.resets.load(Ordering::Relaxed),
-            concurrency_limit: self.settings.account_concurrency,
-            instances_limit: self.settings.instances_max,
-            memory_available_bytes: self.dispatcher.memory_available_bytes(),
-        }
     }
 }
 
