@@ -9,6 +9,7 @@ mod doctor;
 mod invoke;
 mod layer;
 mod list;
+mod load;
 mod logs;
 mod options;
 mod requirements;
@@ -44,6 +45,7 @@ const EXAMPLES: &str = "Examples:
   mayfly serve                         Lambda's API on http://127.0.0.1:9000
   mayfly deploy functions/hello        create or update a function from a folder
   mayfly invoke hello '{\"name\": \"you\"}'
+  mayfly load hello --rate 500 --duration 30s --out report
   aws --endpoint-url http://127.0.0.1:9000 lambda list-functions";
 
 #[derive(Subcommand)]
@@ -66,6 +68,8 @@ enum Action {
     Logs(logs::Logs),
     /// Publish what functions share, list it, delete it.
     Layer(layer::Layer),
+    /// Load functions at rates over time, and measure latency, goodput and refusals.
+    Load(load::Load),
     /// Pack interpreters of this host, so that functions can run on them.
     Runtime(runtime::Runtime),
     /// The process from which the machines are forked. Started by `serve`, of no use by itself.
@@ -108,6 +112,7 @@ async fn run(action: Action) -> Result<ExitCode, String> {
         Action::Delete(delete) => delete.run().await,
         Action::Logs(logs) => logs.run().await,
         Action::Layer(layer) => layer.run().await,
+        Action::Load(load) => load.run().await,
         Action::Runtime(runtime) => runtime.run().await,
         Action::Zygote => Err("the zygote has no business here".into()),
     }
