@@ -69,7 +69,7 @@ impl Platform {
         Platform::start_with(program, runtime, &[])
     }
 
-    /// The same, with more options of `serve`.
+    /// The same, with more options of `serve`. Its threads and machines have the CPUs of the thread that starts it.
     ///
     /// # Errors
     /// As [`Platform::start`].
@@ -80,7 +80,7 @@ impl Platform {
             .args(["serve", "--python", runtime.interpreter(), "--listen", &address.to_string(), "--data-dir"])
             .arg(data_dir.path())
             .args(options)
-            .env("RUST_LOG", "warn")
+            .env("MAYFLY_LOG", "warn")
             .stdout(Stdio::null())
             .spawn()?;
         let platform = Platform { child, address, data_dir, runtime };

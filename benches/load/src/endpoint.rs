@@ -91,10 +91,16 @@ impl Endpoint {
         Some(region)
     }
 
-    /// Its address. Asked for once, before the load: names are not what is measured.
-    pub(crate) async fn resolve(&self) -> io::Result<SocketAddr> {
-        let mut addresses = tokio::net::lookup_host((self.host.as_str(), self.port)).await?;
-        addresses.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
+    /// The first of its addresses where somebody listens. Asked for once, before the load: names are not what is measured.
+    pub(crate) async fn find(&self) -> io::Result<SocketAddr> {
+        let mut problem = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in tokio::net::lookup_host((self.host.as_str(), self.port)).await? {
+            match self.dial(address).await {
+                Ok(_) => return Ok(address),
+                Err(error) => problem = error,
+            }
+        }
+        Err(problem)
     }
 
     /// A new connection.

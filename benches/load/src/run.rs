@@ -253,11 +253,9 @@ fn prepare(mut plan: Plan) -> Result<(Plan, SocketAddr, Vec<String>), LoadError>
             .map_err(LoadError::Plan)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let address = runtime.block_on(async {
-        let address = plan.endpoint.resolve().await?;
-        plan.endpoint.dial(address).await.map(|_| address)
-    });
-    let address = address.map_err(|source| LoadError::Unreachable { url: plan.endpoint.url().to_owned(), source })?;
+    let address = runtime
+        .block_on(plan.endpoint.find())
+        .map_err(|source| LoadError::Unreachable { url: plan.endpoint.url().to_owned(), source })?;
     Ok((plan, address, notes))
 }
 

@@ -15,6 +15,9 @@ use crate::{
     outcome::{Group, Outcome},
 };
 
+/// A cell with more than that is text, not a figure.
+const CELL_CHARS: usize = 60;
+
 /// The page.
 #[must_use]
 pub fn render(report: &Report) -> String {
@@ -136,7 +139,8 @@ fn table(page: &mut String, title: &str, header: &[&str], rows: impl Iterator<It
     for row in rows {
         page.push_str("<tr>");
         for cell in row {
-            let _ = write!(page, "<td>{}</td>", escape(&cell));
+            let class = if cell.chars().count() > CELL_CHARS { " class=\"words\"" } else { "" };
+            let _ = write!(page, "<td{class}>{}</td>", escape(&cell));
         }
         page.push_str("</tr>");
     }
@@ -149,9 +153,9 @@ fn outcomes(page: &mut String, report: &Report) {
     let rows = totals.counts.some().map(|(outcome, count)| {
         let share = format!("{:.2} %", 100.0 * count as f64 / all);
         let said = report.examples.get(outcome.name()).cloned().unwrap_or_default();
-        vec![outcome.label().to_owned(), count.to_string(), share, said.chars().take(110).collect()]
+        vec![outcome.label().to_owned(), count.to_string(), share, said]
     });
-    table(page, "What became of the requests", &["outcome", "requests", "share", "the first said"], rows);
+    table(page, "What became of the requests", &["outcome", "requests", "share", "what the first said"], rows);
 }
 
 fn latencies(page: &mut String, report: &Report) {
