@@ -110,7 +110,7 @@ impl Results {
     fn goodput_chart(&self) -> Chart {
         let curves = vec![
             self.curve("goodput", "ok", |run| run.goodput_per_s / self.capacity),
-            self.curve("failed or unsent", "error", |run| (run.failed_per_s + run.unsent_per_s) / self.capacity),
+            self.curve("failed", "error", |run| run.failed_per_s / self.capacity),
         ];
         let max = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1).fold(1.0, f64::max);
         let y = Axis::linear("rate as a multiple of the capacity", max, |value| format!("{value:.1}"));
