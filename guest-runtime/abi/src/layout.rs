@@ -4,6 +4,7 @@
 //! 0x0000_0000  not mapped: null pointers fault                                          64 KiB
 //! 0x0001_0000  page tables               written by the host, not mapped for the guest 448 KiB
 //! 0x0008_0000  GDT, TSS, IDT             written by the host, read-only for the guest
+//! 0x0009_0000  page tables of images     written by the host, not mapped for the guest   1.5 MiB
 //! 0x0020_0000  program (static ones are linked at 2 or 4 MiB), then brk upwards
 //!      …       free
 //!      …       mmap, downwards
@@ -14,7 +15,7 @@
 //! 0x0800_0000  more memory for mmap, up to the size of the function
 //!
 //! 0x40_0000_0000  mailbox, shared with the host
-//! 0x50_0000_0000  image 0 (read-only), image 1 at the next GiB, …
+//! 0x50_0000_0000  image 0, image 1 at the next GiB, …: read-only, but for their writable ranges
 //! ```
 //!
 //! Text pages, descriptors and page tables cannot be written by the guest: the few instructions that a CPU may run
@@ -38,6 +39,13 @@ pub const TSS: u64 = 0x8_1000;
 pub const IDT: u64 = 0x8_2000;
 /// End of the descriptor pages.
 pub const DESCRIPTORS_END: u64 = 0x8_3000;
+
+/// Page tables of the images that have writable ranges: one for each 2 MiB with such a range in it.
+pub const IMAGE_TABLES: u64 = 0x9_0000;
+/// How many there can be. An image for which there are none left is read-only.
+pub const IMAGE_TABLES_MAX: usize = ((PROGRAM - IMAGE_TABLES) / PAGE_BYTES) as usize;
+/// Bytes of all images that a guest can write, at most. It can so have that much memory beyond its own.
+pub const IMAGES_WRITABLE_MAX_BYTES: u64 = 64 << 20;
 
 /// Where the kernel's read-only part is linked. The first bytes are a [`KernelHeader`].
 pub const KERNEL_TEXT: u64 = 0x700_0000;
@@ -83,6 +91,15 @@ pub const IMAGES_MAX: usize = 8;
 #[must_use]
 pub const fn image_base(index: usize) -> u64 {
     IMAGES + index as u64 * IMAGE_STRIDE_BYTES
+}
+
+/// Room for stubs in an image: code of the kernel's that must be near a library's.
+pub const STUBS_BYTES: u64 = 0x8000;
+
+/// Is the address in the place of an image?
+#[must_use]
+pub const fn is_in_images(address: u64) -> bool {
+    IMAGES <= address && address < image_base(IMAGES_MAX)
 }
 
 /// A stack that grows down from `base + bytes`.

@@ -70,6 +70,8 @@ pub struct HostWords {
     pub fault_address: u64,
     /// Size of each image, 0 where there is none.
     pub image_bytes: [u64; crate::layout::IMAGES_MAX],
+    /// One bit per image, set if its writable ranges can be written: then its load areas can be used.
+    pub images_in_place: u64,
     /// Only at the first entry of a fresh guest: what to start.
     pub start: StartWords,
 }
@@ -161,5 +163,5 @@ pub struct LastWords {
 pub const KERNEL_PANIC: u64 = 0x100;
 
 const _: () = assert!(core::mem::size_of::<Control>() <= 4096);
-const _: () = assert!(core::mem::offset_of!(Control, guest) == 2280);
+const _: () = assert!(core::mem::offset_of!(Control, guest) == 2288);
 const _: () = assert!(ANSWER + RECORD_MAX_BYTES as u64 <= BYTES);

@@ -225,12 +225,11 @@ impl Kernel {
     pub(crate) fn take_new_generation(&mut self) {
         if core::mem::take(&mut self.device.is_new_generation) {
             let host = mailbox::host();
-            let ends = program::image_ends(host);
             self.hardware.memory_bytes = host.memory_bytes;
             self.files.set_tmp_bytes(host.tmp_bytes);
-            if ends != self.hardware.image_end {
-                self.hardware.image_end = ends;
-                program::set_images(&mut self.files, host);
+            if host.image_bytes != self.image_bytes {
+                self.image_bytes = host.image_bytes;
+                program::set_images(&mut self.files, &mut self.hardware, host);
             }
         }
     }

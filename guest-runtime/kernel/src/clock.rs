@@ -78,6 +78,7 @@ mod tests {
             interrupted: mayfly_abi::mailbox::Interrupted::default(),
             fault_address: 0,
             image_bytes: [0; 8],
+            images_in_place: 0,
             start: mayfly_abi::mailbox::StartWords {
                 arguments: 0,
                 environment: 0,

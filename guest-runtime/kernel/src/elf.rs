@@ -2,7 +2,10 @@
 
 use alloc::vec::Vec;
 
+use mayfly_abi::layout::PAGE_BYTES;
+
 use crate::errno::Errno;
+use crate::memory::protection;
 
 /// Parts of a program that the kernel looks at, at most.
 pub const PARTS_MAX: usize = 16;
@@ -18,11 +21,23 @@ pub struct Part {
     pub file_offset: u64,
     /// Bytes in the file.
     pub file_bytes: u64,
+    /// As in `mmap`.
+    pub protection: u64,
+}
+
+impl Part {
+    /// The pages of the file that a loader maps for it, as (page-aligned address, offset, bytes), relative to the load bias.
+    #[must_use]
+    pub fn mapped(&self) -> (u64, u64, u64) {
+        let before = self.address % PAGE_BYTES;
+        let bytes = (before + self.file_bytes).next_multiple_of(PAGE_BYTES);
+        (self.address - before, self.file_offset.saturating_sub(before), bytes)
+    }
 }
 
 /// What the kernel needs to know of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program<'a> {
+pub struct Program {
     /// Whether it can be loaded anywhere.
     pub relocatable: bool,
     /// Where it starts, relative to the load bias.
@@ -33,8 +48,8 @@ pub struct Program<'a> {
     pub headers: u64,
     /// What is loaded.
     pub parts: Vec<Part>,
-    /// Path of the program that loads this one (`PT_INTERP`).
-    pub interpreter: Option<&'a [u8]>,
+    /// Where in the file the path of the program is that loads this one (`PT_INTERP`): offset, bytes.
+    pub interpreter: Option<(u64, u64)>,
 }
 
 const HEADER_BYTES: usize = 64;
@@ -43,12 +58,12 @@ const LOAD: u32 = 1;
 const INTERPRETER: u32 = 3;
 const HEADERS: u32 = 6;
 
-impl<'a> Program<'a> {
-    /// Reads the headers of a file.
+impl Program {
+    /// Reads the headers of a file with `file_bytes` bytes, the first of which are `file`.
     ///
     /// # Errors
     /// [`Errno::NOEXEC`] for anything but a 64-bit x86 program whose parts lie inside of the file.
-    pub fn parse(file: &'a [u8]) -> Result<Program<'a>, Errno> {
+    pub fn parse(file: &[u8], file_bytes: u64) -> Result<Program, Errno> {
         let header = file.get(..HEADER_BYTES).ok_or(Errno::NOEXEC)?;
         let kind = half(header, 16);
         if header[..6] != *b"\x7fELF\x02\x01" || half(header, 18) != 62 || !matches!(kind, 2 | 3) {
@@ -68,18 +83,17 @@ impl<'a> Program<'a> {
             interpreter: None,
         };
         for entry in table_bytes.chunks_exact(PROGRAM_HEADER_BYTES) {
+            let flags = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
             let part = Part {
+                protection: protection_of(flags),
                 file_offset: word(entry, 8),
                 address: word(entry, 16),
                 file_bytes: word(entry, 32),
                 memory_bytes: word(entry, 40),
             };
             match u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]) {
-                LOAD => program.add(file, part, table)?,
-                INTERPRETER => {
-                    let path = slice(file, part.file_offset, part.file_bytes)?;
-                    program.interpreter = Some(path.strip_suffix(b"\0").unwrap_or(path));
-                }
+                LOAD => program.add(file_bytes, part, table)?,
+                INTERPRETER => program.interpreter = Some((part.file_offset, part.file_bytes)),
                 HEADERS => program.headers_address = part.address,
                 _ => {}
             }
@@ -95,10 +109,14 @@ impl<'a> Program<'a> {
         (start & !4095, (end + 4095) & !4095)
     }
 
-    fn add(&mut self, file: &[u8], part: Part, table: u64) -> Result<(), Errno> {
-        slice(file, part.file_offset, part.file_bytes)?;
+    fn add(&mut self, file_bytes: u64, part: Part, table: u64) -> Result<(), Errno> {
+        let file_end = part.file_offset.checked_add(part.file_bytes).ok_or(Errno::NOEXEC)?;
         let end = part.address.checked_add(part.memory_bytes).ok_or(Errno::NOEXEC)?;
-        if part.file_bytes > part.memory_bytes || end > 1 << 46 || self.parts.len() == PARTS_MAX {
+        if file_end > file_bytes
+            || part.file_bytes > part.memory_bytes
+            || end > 1 << 46
+            || self.parts.len() == PARTS_MAX
+        {
             return Err(Errno::NOEXEC);
         }
         if self.headers_address == 0 && (part.file_offset..part.file_offset + part.file_bytes).contains(&table) {
@@ -107,6 +125,12 @@ impl<'a> Program<'a> {
         self.parts.push(part);
         Ok(())
     }
+}
+
+/// Flags of a program header as protection.
+fn protection_of(flags: u32) -> u64 {
+    let bit = |flag: u32, protection: u64| if flags & flag != 0 { protection } else { 0 };
+    bit(4, protection::READ) | bit(2, protection::WRITE) | bit(1, protection::EXECUTE)
 }
 
 /// What the stack of a new program tells it.
@@ -212,7 +236,7 @@ mod tests {
     #[test]
     fn the_test_program_itself_can_be_read() {
         let file = std::fs::read("/proc/self/exe").unwrap();
-        let program = Program::parse(&file).unwrap();
+        let program = Program::parse(&file, file.len() as u64).unwrap();
         assert!(program.relocatable && program.interpreter.is_some() && program.parts.len() >= 2);
         let (start, end) = program.extent();
         assert!(start < program.entry && program.entry < end);
@@ -222,12 +246,12 @@ mod tests {
     fn damaged_programs_are_refused() {
         let file = std::fs::read("/proc/self/exe").unwrap();
         for bytes in [0, 10, 63, 64, 100] {
-            assert_eq!(Program::parse(&file[..bytes]), Err(Errno::NOEXEC));
+            assert_eq!(Program::parse(&file[..bytes], bytes as u64), Err(Errno::NOEXEC));
         }
         for (at, value) in [(4, 1), (18, 3), (54, 1), (39, 0xff)] {
             let mut bad = file.clone();
             bad[at] = value;
-            assert_eq!(Program::parse(&bad), Err(Errno::NOEXEC), "byte {at}");
+            assert_eq!(Program::parse(&bad, bad.len() as u64), Err(Errno::NOEXEC), "byte {at}");
         }
     }
 

@@ -17,7 +17,7 @@ use core::fmt::Write;
 use core::ptr::addr_of_mut;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use mayfly_abi::layout::{KERNEL_DATA, KERNEL_TEXT};
+use mayfly_abi::layout::{IMAGES_MAX, KERNEL_DATA, KERNEL_TEXT};
 use mayfly_abi::mailbox::{KERNEL_PANIC, LastWords};
 use mayfly_kernel::files::Files;
 use mayfly_kernel::sites::Sites;
@@ -37,6 +37,8 @@ pub(crate) struct Kernel {
     pub(crate) reported: [u64; 8],
     /// Places in the program that make many calls.
     pub(crate) sites: Sites,
+    /// Sizes of the images, by which new ones are noticed.
+    pub(crate) image_bytes: [u64; IMAGES_MAX],
     /// The thread whose vector registers and segment bases are in the CPU; `None` once it has ended.
     pub(crate) loaded: Option<u32>,
     /// Has the thread that ran last ended?

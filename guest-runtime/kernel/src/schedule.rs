@@ -31,8 +31,9 @@ impl Kernel {
         let frame = &self.system.threads.current().frame;
         let (rip, (number, _)) = (frame.rip, frame.system_call());
         if stubs::is_at(&self.hardware, rip, number)
-            && let Some(index) = self.sites.count(rip)
             && self.system.space.is_unchanging_code(rip)
+            && stubs::is_changeable(&mut self.hardware, rip)
+            && let Some(index) = self.sites.count(rip)
         {
             stubs::patch(&mut self.hardware, rip, number, index);
         }

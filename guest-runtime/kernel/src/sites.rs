@@ -5,9 +5,11 @@
 //!
 //! ```text
 //! site:  b8 N N N N   mov eax, N             e9 d d d d   jmp stub        stub:  mov eax, N
-//!        0f 05        syscall         ──►    0f 05        syscall                mov ecx, site + 7     where `syscall` returns to
+//!        0f 05        syscall         ──►    0f 05        syscall                mov rcx, site + 7     where `syscall` returns to
 //!                                                                                jmp the kernel's entry
 //! ```
+//!
+//! A jump reaches 2 GiB: stubs of code in an image are in that image, where room was left for them, others in the kernel's data.
 //!
 //! The `syscall` stays: whoever jumps to it, or was interrupted just before it, still makes it. Only code that came from an image is changed, in the
 //! guest's private copy of it. On VMX and SVM, where `syscall` is fast, this is a little faster still.
@@ -19,7 +21,7 @@ pub const SITE_BYTES: usize = 7;
 /// Bytes of a site that change.
 pub const PATCH_BYTES: usize = 5;
 /// Bytes that a stub has.
-pub const STUB_BYTES: usize = 16;
+pub const STUB_BYTES: usize = 32;
 /// Most sites. A C library has a few hundred.
 pub const SITES_MAX: usize = 1024;
 /// Calls that a site makes before it is changed: each changed page of a library is one that a snapshot does not share.
@@ -27,7 +29,10 @@ const CALLS_MIN: u8 = 16;
 const COUNTERS: usize = 512;
 
 const MOV_EAX: u8 = 0xb8;
-const MOV_ECX: u8 = 0xb9;
+/// `mov rcx, imm64`
+const MOV_RCX: [u8; 2] = [0x48, 0xb9];
+/// `jmp [rip]`: to the address that follows.
+const JMP_TO: [u8; 6] = [0xff, 0x25, 0, 0, 0, 0];
 const JMP: u8 = 0xe9;
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
@@ -68,15 +73,16 @@ pub fn is_site(bytes: &[u8], number: u64) -> bool {
     bytes.len() == SITE_BYTES && bytes[0] == MOV_EAX && bytes[5..] == SYSCALL && imm.is_ok_and(|imm| bytes[1..5] == imm)
 }
 
-/// The stub at `stub` of a site that returns to `rip`. `None` if one of the addresses is too far away.
+/// The stub of a site that returns to `rip`. `None` if there is no such call.
 #[must_use]
-pub fn stub(number: u64, rip: u64, stub: u64, entry: u64) -> Option<[u8; STUB_BYTES]> {
+pub fn stub(number: u64, rip: u64, entry: u64) -> Option<[u8; STUB_BYTES]> {
     let mut bytes = [0xcc; STUB_BYTES];
     bytes[0] = MOV_EAX;
     bytes[1..5].copy_from_slice(&u32::try_from(number).ok()?.to_le_bytes());
-    bytes[5] = MOV_ECX;
-    bytes[6..10].copy_from_slice(&u32::try_from(rip).ok()?.to_le_bytes());
-    bytes[10..15].copy_from_slice(&jump(stub + 10, entry)?);
+    bytes[5..7].copy_from_slice(&MOV_RCX);
+    bytes[7..15].copy_from_slice(&rip.to_le_bytes());
+    bytes[15..21].copy_from_slice(&JMP_TO);
+    bytes[21..29].copy_from_slice(&entry.to_le_bytes());
     Some(bytes)
 }
 
@@ -106,11 +112,10 @@ mod tests {
 
     #[test]
     fn stubs_lead_to_the_entry_with_the_right_return() {
-        let bytes = stub(39, 0x40_1007, 0x710_0000, 0x700_0200).unwrap();
-        assert_eq!(bytes[..10], [0xb8, 39, 0, 0, 0, 0xb9, 0x07, 0x10, 0x40, 0]);
-        let distance = i32::from_le_bytes([bytes[11], bytes[12], bytes[13], bytes[14]]);
-        assert_eq!((bytes[10], 0x710_000f_i64 + i64::from(distance)), (0xe9, 0x700_0200));
-        assert_eq!(stub(39, 1 << 32, 0x710_0000, 0x700_0200), None);
+        let bytes = stub(39, 0x50_0040_1007, 0x700_0200).unwrap();
+        assert_eq!(bytes[..15], [0xb8, 39, 0, 0, 0, 0x48, 0xb9, 0x07, 0x10, 0x40, 0, 0x50, 0, 0, 0]);
+        assert_eq!(bytes[15..29], [0xff, 0x25, 0, 0, 0, 0, 0, 2, 0, 7, 0, 0, 0, 0]);
+        assert_eq!(stub(1 << 32, 0x40_1007, 0x700_0200), None);
         assert_eq!(jump(0, 1 << 32), None);
         assert_eq!(jump(0x1000, 0x1005), Some([0xe9, 0, 0, 0, 0]));
     }

@@ -6,6 +6,7 @@
 //!
 //! The program and its file tree are embedded, so a test that uses them needs no file of the build at run time.
 
+pub mod library;
 mod tree;
 
 /// The program, a static ELF file.
@@ -34,6 +35,17 @@ pub fn image() -> Vec<u8> {
         tree.file(&format!("/var/task/many/{number:03}"), 0o644, format!("{number}\n").as_bytes());
     }
     tree.to_image()
+}
+
+/// Where [`library_image`] has its library.
+pub const LIBRARY_PATH: &str = "/opt/library.so";
+
+/// An image with a library that can be used in place. With `writable_bytes`, it asks for so much more that a guest may write.
+#[must_use]
+pub fn library_image(writable_bytes: u64) -> Vec<u8> {
+    let mut tree = tree::Tree::default();
+    tree.library(LIBRARY_PATH);
+    tree.to_image_with(writable_bytes)
 }
 
 /// An image with one file, `/var/task/added`: for a guest that finds more files after a bind than at its boot.

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use mayfly_abi::image::{DIRECTORY, FILE, HEADER_BYTES, LINK, MAGIC, NODE_BYTES};
-use mayfly_abi::layout::{LARGE_PAGE_BYTES, PAGE_BYTES};
+use mayfly_abi::layout::{LARGE_PAGE_BYTES, PAGE_BYTES, STUBS_BYTES};
+
+use crate::library::{self, Library};
 
 /// Modification time of everything: 2024-01-01.
 const MODIFIED_S: u64 = 1_704_067_200;
@@ -12,6 +14,7 @@ enum Entry {
     Directory(BTreeMap<String, Entry>),
     File { permissions: u32, data: Vec<u8> },
     Link(String),
+    Library(Library),
 }
 
 /// A tree; its root is a directory.
@@ -23,6 +26,11 @@ pub(crate) struct Tree {
 impl Tree {
     pub(crate) fn file(&mut self, path: &str, permissions: u32, data: &[u8]) {
         self.insert(path, Entry::File { permissions, data: data.to_vec() });
+    }
+
+    /// There may be one in an image.
+    pub(crate) fn library(&mut self, path: &str) {
+        self.insert(path, Entry::Library(library::library()));
     }
 
     pub(crate) fn link(&mut self, path: &str, target: &str) {
@@ -42,6 +50,11 @@ impl Tree {
 
     /// The image: header, nodes in breadth-first order (so children are consecutive and sorted), names, data.
     pub(crate) fn to_image(&self) -> Vec<u8> {
+        self.to_image_with(0)
+    }
+
+    /// The same, with a range of so many bytes at its end that a guest may write.
+    pub(crate) fn to_image_with(&self, writable_bytes: u64) -> Vec<u8> {
         let root = Entry::Directory(BTreeMap::new());
         let mut found = vec![("", &root, 0_u32)];
         let mut children = vec![(0_u32, 0_u32)];
@@ -57,11 +70,12 @@ impl Tree {
             }
         }
         let (mut nodes, mut names, mut data) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut pieces, mut ranges, mut stubs_offset) = (Vec::new(), Vec::new(), 0_u64);
         let names_bytes: usize = found.iter().map(|(name, entry, _)| name.len() + target(entry).len()).sum();
         let names_offset = HEADER_BYTES + found.len() * NODE_BYTES;
         let data_offset = (names_offset + names_bytes).next_multiple_of(PAGE_BYTES as usize);
         for ((name, entry, parent), (mut first, mut count)) in found.iter().zip(children) {
-            let (mut at, mut bytes) = (0, 0);
+            let (mut at, mut bytes, mut area, mut piece_count) = (0, 0, (0, 0), 0);
             let mode = match entry {
                 Entry::Directory(_) => DIRECTORY | 0o755,
                 Entry::File { permissions, data: contents } => {
@@ -71,6 +85,25 @@ impl Tree {
                     FILE | permissions
                 }
                 Entry::Link(_) => LINK | 0o777,
+                Entry::Library(library) => {
+                    let start = (data_offset + data.len()) as u64;
+                    data.extend_from_slice(&library.area);
+                    for (offset, place) in library.pieces {
+                        let image_offset = place.map_or((data_offset + data.len()) as u64, |place| start + place);
+                        pieces.push((offset, image_offset));
+                        data.extend_from_slice(if place.is_none() { &library.file[offset as usize..] } else { &[] });
+                    }
+                    data.resize(data.len().next_multiple_of(PAGE_BYTES as usize), 0);
+                    bytes = library.file.len() as u64;
+                    area = ((start / PAGE_BYTES) as u32, (library::EXTENT / PAGE_BYTES) as u32);
+                    piece_count = library.pieces.len() as u32;
+                    stubs_offset = start + library::STUBS;
+                    let stubs = (library::STUBS / PAGE_BYTES, STUBS_BYTES / PAGE_BYTES);
+                    ranges.extend(
+                        library.ranges.iter().chain([&stubs]).map(|range| (start / PAGE_BYTES + range.0, range.1)),
+                    );
+                    FILE | 0o755
+                }
             };
             let name_offset = names.len() as u32;
             names.extend_from_slice(name.as_bytes());
@@ -81,17 +114,31 @@ impl Tree {
             for half in [name_offset, name.len() as u32, mode, *parent, first, count] {
                 nodes.extend_from_slice(&half.to_le_bytes());
             }
-            for word in [at, bytes, MODIFIED_S, 0, 0] {
+            for word in [at, bytes, MODIFIED_S] {
                 nodes.extend_from_slice(&word.to_le_bytes());
             }
+            for half in [area.0, area.1, 0, piece_count] {
+                nodes.extend_from_slice(&half.to_le_bytes());
+            }
         }
+        if writable_bytes > 0 {
+            ranges.push(((data_offset + data.len()) as u64 / PAGE_BYTES, writable_bytes / PAGE_BYTES));
+            data.resize(data.len() + writable_bytes as usize, 0);
+        }
+        let tables_offset = (data_offset + data.len()) as u64;
+        let pieces_and_ranges =
+            pieces.iter().flat_map(|(from, to): &(u64, u64)| [from.to_le_bytes(), to.to_le_bytes()]);
+        data.extend(pieces_and_ranges.flatten());
+        data.extend(ranges.iter().flat_map(|(first, pages): &(u64, u64)| (first | pages << 32).to_le_bytes()));
         let image_bytes = (data_offset + data.len()).next_multiple_of(LARGE_PAGE_BYTES as usize);
         let mut image = MAGIC.to_vec();
         for half in [mayfly_abi::VERSION, found.len() as u32] {
             image.extend_from_slice(&half.to_le_bytes());
         }
-        for word in [HEADER_BYTES, names_offset, names_bytes, image_bytes, 0, 0] {
-            image.extend_from_slice(&(word as u64).to_le_bytes());
+        let counts = pieces.len() as u64 | (ranges.len() as u64) << 32;
+        let offsets = [HEADER_BYTES as u64, names_offset as u64, names_bytes as u64, image_bytes as u64];
+        for word in offsets.into_iter().chain([tables_offset, counts, stubs_offset, 0]) {
+            image.extend_from_slice(&word.to_le_bytes());
         }
         image.extend_from_slice(&nodes);
         image.extend_from_slice(&names);

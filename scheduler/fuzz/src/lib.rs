@@ -12,7 +12,7 @@
 
 use std::cell::RefCell;
 
-use mayfly_abi::layout::PAGE_BYTES;
+use mayfly_abi::layout::{PAGE_BYTES, image_base};
 use mayfly_abi::mailbox::{ANSWER, Control, GuestWords, LOG_BYTES, RECORD_MAX_BYTES};
 use mayfly_abi::record::HEADER_BYTES;
 use mayfly_scheduler::package::{self, EntryKind};
@@ -95,7 +95,10 @@ pub fn snapshot(data: &[u8]) {
         assert_eq!(run.file_offset, file_offset);
         end = run.first_page + run.pages;
         file_offset += run.bytes();
-        assert!(end * PAGE_BYTES <= header.memory_bytes);
+        let images = header.image_bytes.iter().take(header.images as usize).enumerate();
+        let mut places = images.map(|(index, bytes)| (image_base(index), *bytes)).chain([(0, header.memory_bytes)]);
+        let is_inside = |(start, bytes)| start <= run.address() && end * PAGE_BYTES <= start + bytes;
+        assert!(places.any(is_inside), "{run:?}");
     }
 }
 

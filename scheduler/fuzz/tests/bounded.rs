@@ -4,7 +4,7 @@
 
 use std::io::{Cursor, Write};
 
-use mayfly_abi::layout::{MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, PAGE_BYTES};
+use mayfly_abi::layout::{IMAGE_STRIDE_BYTES, IMAGES, MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, PAGE_BYTES};
 use mayfly_abi::mailbox::{GuestWords, KERNEL_PANIC, LOG_BYTES, LastWords, RECORD_MAX_BYTES};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,6 +20,11 @@ fn numbers() -> impl Strategy<Value = u64> {
         1 => any::<u64>(),
         1 => 0_u64..64,
     ]
+}
+
+/// Pages between two runs: some, or all up to the next image.
+fn gap() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 0_u64..40_000, 1 => select(vec![IMAGES, IMAGE_STRIDE_BYTES]).prop_map(|bytes| bytes / PAGE_BYTES)]
 }
 
 proptest! {
@@ -55,7 +60,7 @@ proptest! {
         memory_bytes in prop_oneof![3 => select(vec![MEMORY_MIN_BYTES, MEMORY_MAX_BYTES]), 1 => numbers()],
         images in prop_oneof![3 => 0_u64..10, 1 => numbers()],
         data_page in 0_u64..70,
-        runs in vec((0_u64..40_000, 0_u64..300), 0..12),
+        runs in vec((gap(), 0_u64..300), 0..12),
         wrong in prop::option::weighted(0.2, (any::<Index>(), any::<u8>())),
         more in numbers(),
     ) {

@@ -5,19 +5,21 @@
 
 mod function;
 mod layout;
+mod library;
+mod writer;
 
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, BufWriter, Seek, SeekFrom, Write},
+    io::{self, Write},
 };
 
 pub(crate) use function::{Part, package_tree};
-use layout::Layout;
-use mayfly_abi::{image, layout::IMAGE_STRIDE_BYTES, layout::LARGE_PAGE_BYTES};
+use mayfly_abi::{image, layout::IMAGE_STRIDE_BYTES};
+use writer::Writer;
 
 /// Part of the name of image files: another layout by this module is another file.
-pub(crate) const BUILD: u32 = mayfly_abi::VERSION << 16 | 2;
+pub(crate) const BUILD: u32 = mayfly_abi::VERSION << 16 | 3;
 
 /// A file tree to be written.
 #[derive(Debug)]
@@ -129,21 +131,7 @@ impl<S> Tree<S> {
         file: &mut File,
         mut fill: impl FnMut(&S, &mut dyn Write) -> io::Result<()>,
     ) -> Result<(), ImageError> {
-        let layout = Layout::new(self)?;
-        // Where nothing is written there is a hole: the padding costs no disk.
-        file.set_len(layout.image_bytes)?;
-        let mut out = BufWriter::with_capacity(1 << 20, file);
-        out.write_all(&layout.head)?;
-        for (offset, bytes, source) in &layout.contents {
-            out.seek(SeekFrom::Start(*offset))?;
-            let mut exact = Exactly { out: &mut out, left: *bytes };
-            fill(source, &mut exact)?;
-            if exact.left != 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a file is shorter than was said").into());
-            }
-        }
-        out.flush()?;
-        Ok(())
+        Writer::new(self, file).write(&mut fill)
     }
 }
 
@@ -187,5 +175,7 @@ impl<W: Write> Write for Exactly<'_, W> {
     }
 }
 
+#[cfg(test)]
+mod library_tests;
 #[cfg(test)]
 mod tests;

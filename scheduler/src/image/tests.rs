@@ -1,13 +1,19 @@
 //! What is written is what a guest reads.
 
-use std::{collections::BTreeMap, io::Read as _};
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Seek as _, SeekFrom},
+};
 
-use mayfly_abi::image::{Image, Node as Read};
+use mayfly_abi::{
+    image::{Image, Node as Read},
+    layout::LARGE_PAGE_BYTES,
+};
 use proptest::prelude::*;
 
 use super::*;
 
-fn written(tree: &Tree<Vec<u8>>) -> Vec<u8> {
+pub(super) fn written(tree: &Tree<Vec<u8>>) -> Vec<u8> {
     let mut file = tempfile::tempfile().expect("a file");
     tree.write(&mut file, |source, to| to.write_all(source)).expect("it is written");
     let mut bytes = Vec::new();
@@ -16,7 +22,7 @@ fn written(tree: &Tree<Vec<u8>>) -> Vec<u8> {
     bytes
 }
 
-fn look_up(image: &Image<'_>, path: &str) -> Option<Read> {
+pub(super) fn look_up(image: &Image<'_>, path: &str) -> Option<Read> {
     let mut node = image.node(0)?;
     for component in path.split('/').filter(|component| !component.is_empty()) {
         node = image.node(image.child(&node, component.as_bytes())?)?;

@@ -45,6 +45,17 @@ struct Region {
     categories: u64,
 }
 
+/// Memory of a guest in which private pages are looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Searched {
+    /// The guest's address.
+    pub guest: u64,
+    /// The host's.
+    pub host: u64,
+    /// Length.
+    pub bytes: u64,
+}
+
 /// Looks into the page tables of the own process.
 pub struct DirtyPages {
     pagemap: File,
@@ -62,7 +73,8 @@ impl DirtyPages {
         let pagemap = File::open("/proc/self/pagemap").map_err(Error::host("opening /proc/self/pagemap"))?;
         let mut pages =
             DirtyPages { pagemap, scan: true, regions: vec![Region::default(); REGIONS], found: Vec::new() };
-        pages.scan = pages.scan_part(0, 0, PAGE_BYTES).is_ok();
+        let nothing = Searched { guest: 0, host: 0, bytes: PAGE_BYTES };
+        pages.scan = pages.scan_part(nothing, 0).is_ok();
         Ok(pages)
     }
 
@@ -78,28 +90,31 @@ impl DirtyPages {
         self
     }
 
-    /// Private pages of the `bytes` bytes mapped at `host_address`, as ranges of offsets, in order.
+    /// Private pages, as ranges of the guest's addresses, in the order of `searched`.
     ///
     /// # Errors
     /// If the host refuses.
-    pub fn find(&mut self, host_address: u64, bytes: u64) -> Result<&[Range<u64>], Error> {
+    pub fn find(&mut self, searched: impl Iterator<Item = Searched>) -> Result<&[Range<u64>], Error> {
         self.found.clear();
-        if self.scan {
-            let mut at = host_address;
-            while at < host_address + bytes {
-                at = self.scan_part(host_address, at, host_address + bytes).map_err(Error::host("PAGEMAP_SCAN"))?;
+        for part in searched {
+            if self.scan {
+                let mut at = part.host;
+                while at < part.host + part.bytes {
+                    at = self.scan_part(part, at).map_err(Error::host("PAGEMAP_SCAN"))?;
+                }
+            } else {
+                self.read_map(part).map_err(Error::host("reading the page map"))?;
             }
-        } else {
-            self.read_map(host_address, bytes).map_err(Error::host("reading the page map"))?;
         }
         Ok(&self.found)
     }
 
-    fn scan_part(&mut self, base: u64, start: u64, end: u64) -> io::Result<u64> {
+    /// Searches from the host's address `start` on; returns where to go on.
+    fn scan_part(&mut self, searched: Searched, start: u64) -> io::Result<u64> {
         let mut arguments = ScanArguments {
             size: size_of::<ScanArguments>() as u64,
             start,
-            end,
+            end: searched.host + searched.bytes,
             vec: self.regions.as_mut_ptr() as u64,
             vec_len: self.regions.len() as u64,
             category_inverted: PAGE_IS_FILE | PAGE_IS_PFNZERO,
@@ -115,24 +130,25 @@ impl DirtyPages {
             return Err(io::Error::last_os_error());
         }
         for region in &self.regions[..count as usize] {
-            self.found.push(region.start - base..region.end - base);
+            let guest = |host: u64| host - searched.host + searched.guest;
+            self.found.push(guest(region.start)..guest(region.end));
         }
         Ok(arguments.walk_end.max(start + PAGE_BYTES))
     }
 
-    fn read_map(&mut self, host_address: u64, bytes: u64) -> io::Result<()> {
+    fn read_map(&mut self, searched: Searched) -> io::Result<()> {
         const PRESENT_OR_SWAPPED: u64 = 0b11 << 62;
         const FILE_OR_SHARED: u64 = 1 << 61;
         const CHUNK_PAGES: u64 = 8192;
         let mut words = vec![0; (CHUNK_PAGES * 8) as usize];
-        let (first, pages) = (host_address / PAGE_BYTES, bytes / PAGE_BYTES);
+        let (first, pages) = (searched.host / PAGE_BYTES, searched.bytes / PAGE_BYTES);
         for chunk in (0..pages).step_by(CHUNK_PAGES as usize) {
             let words = &mut words[..((pages - chunk).min(CHUNK_PAGES) * 8) as usize];
             self.pagemap.read_exact_at(words, (first + chunk) * 8)?;
             for (index, word) in words.chunks_exact(8).enumerate() {
                 let word = u64::from_le_bytes([word[0], word[1], word[2], word[3], word[4], word[5], word[6], word[7]]);
                 if word & PRESENT_OR_SWAPPED != 0 && word & FILE_OR_SHARED == 0 {
-                    let at = (chunk + index as u64) * PAGE_BYTES;
+                    let at = searched.guest + (chunk + index as u64) * PAGE_BYTES;
                     match self.found.last_mut() {
                         Some(last) if last.end == at => last.end = at + PAGE_BYTES,
                         _ => self.found.push(at..at + PAGE_BYTES),

@@ -9,23 +9,23 @@ use vm_memory::{Bytes, GuestAddress};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::Error;
-use crate::ram::Ram;
+use crate::memory::Memory;
 
 /// The kernel, an ELF file made by the build script.
 static KERNEL: &[u8] = include_bytes!(env!("MAYFLY_KERNEL"));
 
 /// Loads the kernel into the guest's memory; returns the addresses that it tells.
-pub(crate) fn load(ram: &Ram) -> Result<KernelHeader, Error> {
-    Elf::load(ram.memory(), None, &mut Cursor::new(KERNEL), None).map_err(|error| Error::Kernel(error.to_string()))?;
-    addresses(ram)
+pub(crate) fn load(memory: &Memory) -> Result<KernelHeader, Error> {
+    Elf::load(memory.ram(), None, &mut Cursor::new(KERNEL), None).map_err(|error| Error::Kernel(error.to_string()))?;
+    addresses(memory)
 }
 
 /// The addresses that the kernel in the guest's memory tells. Its text cannot be written by a guest.
-pub(crate) fn addresses(ram: &Ram) -> Result<KernelHeader, Error> {
+pub(crate) fn addresses(memory: &Memory) -> Result<KernelHeader, Error> {
     let mut words = [0; 7 + VECTORS];
     for (index, word) in words.iter_mut().enumerate() {
         let at = GuestAddress(KERNEL_TEXT + index as u64 * 8);
-        *word = ram.memory().read_obj::<u64>(at).map_err(|error| Error::Kernel(error.to_string()))?;
+        *word = memory.ram().read_obj::<u64>(at).map_err(|error| Error::Kernel(error.to_string()))?;
     }
     let [magic, abi_version, entry, next_out, resume, syscall_entry, tick, ..] = words;
     let mut vectors = [0; VECTORS];

@@ -18,7 +18,7 @@ pub mod host;
 mod kernel;
 pub mod machine;
 pub mod mailbox;
-mod ram;
+mod memory;
 pub mod shell;
 pub mod snapshot;
 mod tables;

@@ -297,6 +297,7 @@ const ZERO_HOST_WORDS: HostWords = HostWords {
     interrupted: mayfly_abi::mailbox::Interrupted { rip: 0, rsp: 0, rflags: 0 },
     fault_address: 0,
     image_bytes: [0; mayfly_abi::layout::IMAGES_MAX],
+    images_in_place: 0,
     start: StartWords {
         arguments: 0,
         environment: 0,

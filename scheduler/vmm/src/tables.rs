@@ -6,10 +6,12 @@
 
 use mayfly_abi::hypercall;
 use mayfly_abi::layout::{
-    self, DESCRIPTORS_END, EXCEPTION_STACK, GDT, IDT, IMAGES_MAX, KERNEL_DATA, KERNEL_DATA_END, KERNEL_END,
-    KERNEL_STACK, KERNEL_TEXT, KernelHeader, LARGE_PAGE_BYTES, LAST_STACK, MAILBOX, MAIN_STACK, MEMORY_MAX_BYTES,
-    PAGE_BYTES, PAGE_TABLES, PAGE_TABLES_END, PROGRAM, TSS, VECTORS, selector,
+    self, DESCRIPTORS_END, EXCEPTION_STACK, GDT, IDT, IMAGE_TABLES, IMAGES_MAX, KERNEL_DATA, KERNEL_DATA_END,
+    KERNEL_END, KERNEL_STACK, KERNEL_TEXT, KernelHeader, LARGE_PAGE_BYTES, LAST_STACK, MAILBOX, MAIN_STACK,
+    MEMORY_MAX_BYTES, PAGE_BYTES, PAGE_TABLES, PAGE_TABLES_END, PROGRAM, TSS, VECTORS, selector,
 };
+
+use crate::machine::{GuestImage, tables_of};
 
 const PRESENT: u64 = 1;
 const WRITE: u64 = 1 << 1;
@@ -42,9 +44,11 @@ const _: () = assert!(TABLES_USED_END <= PAGE_TABLES_END);
 /// The guest's CR3.
 pub(crate) const CR3: u64 = PML4;
 
-/// The page tables of a guest with `memory_bytes` and images of these sizes, to be written at [`PAGE_TABLES`].
-pub(crate) fn page_tables(memory_bytes: u64, image_bytes: &[u64]) -> Vec<u8> {
-    let mut tables = Tables { words: vec![0; (TABLES_USED_END - PAGE_TABLES) as usize / 8] };
+/// The page tables of a guest with `memory_bytes` and these images: what is to be written where.
+pub(crate) fn page_tables(memory_bytes: u64, images: &[GuestImage]) -> [(u64, Vec<u8>); 2] {
+    let small: usize = images.iter().map(|image| tables_of(&image.ranges).count()).sum();
+    let words = (TABLES_USED_END - PAGE_TABLES) as usize / 8;
+    let mut tables = Tables { words: vec![0; words], image_words: Vec::with_capacity(small * ENTRIES) };
     tables.set(PML4, 0, PDPT | TABLE);
     tables.set(PDPT, 0, MEMORY_DIRECTORIES | TABLE);
     tables.set(MEMORY_DIRECTORIES, 0, LOW_TABLE | TABLE);
@@ -71,16 +75,17 @@ pub(crate) fn page_tables(memory_bytes: u64, image_bytes: &[u64]) -> Vec<u8> {
     for offset in (0..mayfly_abi::mailbox::BYTES).step_by(LARGE_PAGE_BYTES as usize) {
         tables.large(MAILBOX_DIRECTORY, MAILBOX + offset, WRITE);
     }
-    for (index, &bytes) in image_bytes.iter().enumerate() {
-        for offset in (0..bytes).step_by(LARGE_PAGE_BYTES as usize) {
-            tables.large(IMAGE_DIRECTORIES + index as u64 * PAGE_BYTES, layout::image_base(index) + offset, 0);
-        }
+    for (index, image) in images.iter().enumerate() {
+        tables.image(index, image);
     }
-    tables.words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    let bytes = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    [(PAGE_TABLES, bytes(&tables.words)), (IMAGE_TABLES, bytes(&tables.image_words))]
 }
 
 struct Tables {
     words: Vec<u64>,
+    /// From [`IMAGE_TABLES`] on.
+    image_words: Vec<u64>,
 }
 
 impl Tables {
@@ -92,6 +97,27 @@ impl Tables {
     fn pages(&mut self, table: u64, base: u64, start: u64, end: u64, flags: u64) {
         for address in (start..end).step_by(PAGE_BYTES as usize) {
             self.set(table, ((address - base) / PAGE_BYTES) as usize, address | flags);
+        }
+    }
+
+    /// Maps an image: in large pages, but where a part of one can be written.
+    fn image(&mut self, index: usize, image: &GuestImage) {
+        let (base, directory) = (layout::image_base(index), IMAGE_DIRECTORIES + index as u64 * PAGE_BYTES);
+        for offset in (0..image.bytes).step_by(LARGE_PAGE_BYTES as usize) {
+            self.large(directory, base + offset, 0);
+        }
+        for part in tables_of(&image.ranges) {
+            let table = IMAGE_TABLES + self.image_words.len() as u64 * 8;
+            self.set(directory, part as usize, table | TABLE);
+            let first = base + part * LARGE_PAGE_BYTES;
+            self.image_words.extend((0..ENTRIES as u64).map(|page| (first + page * PAGE_BYTES) | READ_ONLY_PAGE));
+            let entries = self.image_words.rchunks_mut(ENTRIES).next().unwrap_or(&mut []);
+            let first_page = part * ENTRIES as u64;
+            for range in &image.ranges {
+                let page = |page: u32| u64::from(page).clamp(first_page, first_page + ENTRIES as u64) - first_page;
+                let written = page(range.first_page)..page(range.first_page + range.pages);
+                entries[written.start as usize..written.end as usize].iter_mut().for_each(|entry| *entry |= WRITE);
+            }
         }
     }
 
@@ -168,13 +194,21 @@ fn gate(handler: u64, ist: u8) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
+    use mayfly_abi::image::Range;
+
     use super::*;
 
+    fn image(bytes: u64, ranges: &[(u32, u32)]) -> GuestImage {
+        let ranges = ranges.iter().map(|&(first_page, pages)| Range { first_page, pages }).collect();
+        GuestImage { bytes, ranges, is_in_place: true }
+    }
+
     /// Walks the tables as a CPU does; returns the flags that hold for the address.
-    fn walk(tables: &[u8], address: u64) -> Option<u64> {
+    fn walk(tables: &[(u64, Vec<u8>); 2], address: u64) -> Option<u64> {
         let word = |table: u64, index: u64| {
-            let at = (table - PAGE_TABLES + index * 8) as usize;
-            u64::from_le_bytes(tables[at..at + 8].try_into().unwrap())
+            let (start, bytes) = tables.iter().rfind(|(start, _)| *start <= table).unwrap();
+            let at = (table - start + index * 8) as usize;
+            u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
         };
         let mut table = PML4;
         for shift in [39, 30, 21, 12] {
@@ -194,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_guest_reaches_its_memory_and_nothing_else() {
-        let tables = page_tables(256 << 20, &[4 << 20, 2 << 20]);
+        let tables = page_tables(256 << 20, &[image(4 << 20, &[(1, 2), (511, 2)]), image(2 << 20, &[])]);
         let writable = |address| walk(&tables, address).map(|flags| flags & WRITE != 0);
         let cases = [
             (0, None),
@@ -212,6 +246,7 @@ mod tests {
             (MAIN_STACK.base - 1, None),
             (KERNEL_END, None),
             (KERNEL_TEXT - 1, Some(true)),
+            (IMAGE_TABLES, None),
             (0x1f_ffff, None),
             (MAIN_STACK.base, Some(true)),
             ((256 << 20) - 1, Some(true)),
@@ -219,6 +254,14 @@ mod tests {
             (MAILBOX, Some(true)),
             (MAILBOX + mayfly_abi::mailbox::BYTES, None),
             (layout::image_base(0), Some(false)),
+            (layout::image_base(0) + 0xfff, Some(false)),
+            (layout::image_base(0) + 0x1000, Some(true)),
+            (layout::image_base(0) + 0x2fff, Some(true)),
+            (layout::image_base(0) + 0x3000, Some(false)),
+            (layout::image_base(0) + 0x1f_f000, Some(true)),
+            (layout::image_base(0) + 0x20_0fff, Some(true)),
+            (layout::image_base(0) + 0x20_1000, Some(false)),
+            (layout::image_base(0) + 0x3f_ffff, Some(false)),
             (layout::image_base(0) + (4 << 20), None),
             (layout::image_base(1) + (2 << 20) - 1, Some(false)),
             (layout::image_base(2), None),
@@ -230,8 +273,13 @@ mod tests {
 
     #[test]
     fn every_entry_has_its_accessed_bit() {
-        let tables = page_tables(MEMORY_MAX_BYTES, &[GIB; IMAGES_MAX]);
-        for entry in tables.chunks_exact(8).map(|entry| u64::from_le_bytes(entry.try_into().unwrap())) {
+        let images = vec![image(GIB, &[(5, 3), (40_000, 90_000)]); IMAGES_MAX];
+        let tables = page_tables(MEMORY_MAX_BYTES, &images);
+        for entry in tables
+            .iter()
+            .flat_map(|(_, bytes)| bytes.chunks_exact(8))
+            .map(|entry| u64::from_le_bytes(entry.try_into().unwrap()))
+        {
             assert!(entry & PRESENT == 0 || entry & (ACCESSED | USER) == ACCESSED | USER, "{entry:#x}");
         }
     }

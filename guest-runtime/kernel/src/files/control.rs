@@ -28,7 +28,7 @@ impl Files {
         let left = |length: u64| Some(length.saturating_sub(description.position));
         let in_pipe = |pipe: u32| self.pipes.get(pipe).map(|pipe| pipe.len() as u64);
         Ok(match &description.object {
-            Object::Bytes(bytes) => left(bytes.len() as u64),
+            Object::Bytes(bytes) => left(bytes.len()),
             Object::Generated(bytes) => left(bytes.len() as u64),
             Object::Tmp(id) => left(self.tmp.len(*id)),
             Object::Pipe { pipe, end: End::Read } => in_pipe(*pipe),

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::Files;
+use super::bytes::Bytes;
 use super::descriptors::Descriptor;
 use super::device::Device;
 use super::place::Place;
@@ -45,7 +46,7 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) enum Object {
     /// A file of an image, or a static one: bytes in place.
-    Bytes(&'static [u8]),
+    Bytes(Bytes),
     /// A file of `/proc`, as it was when it was opened.
     Generated(Vec<u8>),
     /// A directory; the description's place says which.

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Files;
+use super::bytes::Bytes;
 use super::description::Object;
 use super::device::Device;
 use super::place::Place;
@@ -14,8 +15,8 @@ use crate::memory::Span;
 /// What a mapping of a file shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mappable {
-    /// Bytes that are in memory already, page-aligned, never written: map them where they are, or copy them.
-    InPlace(&'static [u8]),
+    /// Bytes that are in memory already and never change: map them where they are, or copy them.
+    InPlace(Bytes),
     /// Bytes of the kernel's, to be copied with [`Files::copy_file`].
     Copy,
     /// A file of a writable tree: to be copied for a private mapping; a shared one is the file's own memory.
@@ -44,7 +45,7 @@ impl Files {
         }
         match &description.object {
             Object::Bytes(bytes) => match description.place {
-                Some(Place::File(_)) => Ok(Mappable::InPlace(bytes)),
+                Some(Place::File(_)) => Ok(Mappable::InPlace(*bytes)),
                 // A static text of the kernel starts on no page.
                 _ => Ok(Mappable::Copy),
             },
@@ -61,7 +62,7 @@ impl Files {
     /// [`Errno::BADF`]; [`Errno::NODEV`] as for [`Files::mappable`].
     pub fn copy_file(&self, fd: u64, at: u64, into: &mut [u8]) -> Result<usize, Errno> {
         match &self.description(fd)?.object {
-            Object::Bytes(bytes) => Ok(transfer::copy_from(bytes, at, into)),
+            Object::Bytes(bytes) => Ok(bytes.copy(at, into)),
             Object::Generated(bytes) => Ok(transfer::copy_from(bytes, at, into)),
             Object::Tmp(id) => self.tmp.read(*id, at, into),
             _ => Err(Errno::NODEV),

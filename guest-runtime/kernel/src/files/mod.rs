@@ -13,6 +13,7 @@
 //! are checked before they are added to anything.
 
 mod arena;
+mod bytes;
 mod control;
 pub(crate) mod counter;
 pub(crate) mod description;
@@ -40,6 +41,7 @@ mod tree;
 
 use mayfly_abi::image::Image;
 
+pub use bytes::Bytes;
 pub use environment::{Clock, Environment, Events, Log, Mapping, Memory, MemoryFacts, Process, Random};
 pub use mapping::Mappable;
 
@@ -167,9 +169,9 @@ impl Files {
 
     /// Bytes of the image file at the absolute `path`, where they are in memory: their address is the guest's.
     #[must_use]
-    pub fn file_data(&self, path: &[u8]) -> Option<&'static [u8]> {
+    pub fn file_data(&self, path: &[u8]) -> Option<Bytes> {
         match self.find(self.root(), path, true).ok()? {
-            Place::File(at) => Some(self.tree.data(at)),
+            Place::File(at) => Some(self.tree.bytes(at)),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Opening by path.
 
 use super::Files;
+use super::bytes::Bytes;
 use super::description::{Object, flag};
 use super::device::Device;
 use super::environment::Environment;
@@ -104,13 +105,13 @@ impl Files {
             // Only what O_NOFOLLOW left unfollowed is still a link here.
             _ if self.is_link(place) => return Err(Errno::LOOP),
             Place::File(_) if writes => return Err(Errno::ROFS),
-            Place::File(at) => Object::Bytes(self.tree.data(at)),
+            Place::File(at) => Object::Bytes(self.tree.bytes(at)),
             Place::Synthetic(at) => match at.kind() {
                 Kind::Device(Device::Terminal) => return Err(Errno::NXIO),
                 Kind::Device(device) => Object::Device(device),
                 _ if writes && at.is_in_proc() => return Err(Errno::ACCES),
                 _ if writes => return Err(Errno::ROFS),
-                Kind::Text(text) => Object::Bytes(text),
+                Kind::Text(text) => Object::Bytes(Bytes::Text(text)),
                 Kind::Generated(what) => Object::Generated(self.generate(what, environment)),
                 _ => return Err(Errno::LOOP),
             },

@@ -70,7 +70,7 @@ impl Files {
             Place::File(at) | Place::Link(at) => {
                 let node = self.tree.node(at).ok_or(Errno::NOENT)?;
                 let is_link = node.mode & TYPE_MASK == LINK;
-                let bytes = if is_link { self.tree.target(at).len() } else { self.tree.data(at).len() } as u64;
+                let bytes = if is_link { self.tree.target(at).len() as u64 } else { node.data_bytes };
                 let inode = u64::from(at.image + 1) << 32 | u64::from(at.node);
                 Ok(fixed(IMAGES_DEVICE, inode, node.mode, bytes, node.modified_s))
             }

@@ -27,7 +27,7 @@ impl Files {
     pub(crate) fn readable_bytes(&self, fd: u64, at: Option<u64>, wanted: u64) -> Result<u64, Errno> {
         let description = self.description(fd)?;
         let length = match &description.object {
-            Object::Bytes(bytes) => bytes.len() as u64,
+            Object::Bytes(bytes) => bytes.len(),
             Object::Generated(bytes) => bytes.len() as u64,
             Object::Tmp(id) => self.tmp.len(*id),
             _ => u64::MAX,
@@ -55,7 +55,7 @@ impl Files {
         }
         let position = at.unwrap_or(description.position);
         let count = match &description.object {
-            Object::Bytes(bytes) => copy_from(bytes, position, into),
+            Object::Bytes(bytes) => bytes.copy(position, into),
             Object::Generated(bytes) => copy_from(bytes, position, into),
             Object::Tmp(id) => {
                 if self.tmp.notes_access(*id) && !into.is_empty() && description.flags & flag::NO_ACCESS_TIME == 0 {
@@ -147,7 +147,7 @@ impl Files {
             return Err(Errno::SPIPE);
         }
         let length = match &description.object {
-            Object::Bytes(bytes) => bytes.len() as u64,
+            Object::Bytes(bytes) => bytes.len(),
             Object::Generated(bytes) => bytes.len() as u64,
             Object::Tmp(id) => self.tmp.len(*id),
             // The number under which a directory's end is found is nobody's business; devices have no offset at all.

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use mayfly_abi::image::{DIRECTORY, Image, LINK, Node, TYPE_MASK};
 use mayfly_abi::layout::IMAGES_MAX;
 
+use super::bytes::Bytes;
 use super::limits::PATH_DEPTH_MAX;
 use super::synthetic::{Kind, Synthetic};
 
@@ -84,9 +85,10 @@ impl Tree {
     }
 
     /// Bytes of a file, where they are in memory.
-    pub(crate) fn data(&self, at: ImageNode) -> &'static [u8] {
-        let image = self.image(at.image);
-        image.and_then(|image| Some(image.data(&image.node(at.node)?))).unwrap_or(&[])
+    pub(crate) fn bytes(&self, at: ImageNode) -> Bytes {
+        let image = self.image(at.image).copied();
+        let file = image.and_then(|image| Some(Bytes::File { image, node: image.node(at.node)? }));
+        file.unwrap_or(Bytes::Text(&[]))
     }
 
     /// Target of a link.

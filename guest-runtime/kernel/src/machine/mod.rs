@@ -12,6 +12,7 @@ pub(crate) mod stubs;
 use core::arch::asm;
 use core::arch::x86_64::_rdtsc;
 
+use mayfly_abi::image::Image;
 use mayfly_abi::layout::{self, IMAGES, MAIN_STACK};
 use mayfly_kernel::errno::Errno;
 use mayfly_kernel::memory::Span;
@@ -23,8 +24,8 @@ use mayfly_kernel::user::UserMemory;
 pub(crate) struct Hardware {
     /// End of the guest's memory.
     pub(crate) memory_bytes: u64,
-    /// End of the last image's address range.
-    pub(crate) image_end: [u64; layout::IMAGES_MAX],
+    /// The images; those whose ranges are writable for this guest know that.
+    pub(crate) images: [Option<Image<'static>>; layout::IMAGES_MAX],
     /// XCR0.
     pub(crate) vector_sets: u64,
     /// Bytes that all vector registers take.
@@ -34,22 +35,27 @@ pub(crate) struct Hardware {
 impl Hardware {
     fn readable(&self, address: u64, bytes: u64) -> bool {
         let Some(end) = address.checked_add(bytes) else { return false };
-        if self.writable(address, bytes) {
-            return true;
-        }
-        // Constants of the kernel (a system call may be given one by our own tests), and images.
-        if address >= layout::KERNEL_TEXT && end <= layout::KERNEL_DATA {
-            return true;
-        }
-        let Some(offset) = address.checked_sub(IMAGES) else { return false };
-        let index = (offset / layout::IMAGE_STRIDE_BYTES) as usize;
-        self.image_end.get(index).is_some_and(|&image_end| end <= image_end)
+        // Constants of the kernel: a system call may be given one by our own tests.
+        self.is_memory(address, end)
+            || self.image_at(address).is_some_and(|image| end <= image.address() + image.bytes() as u64)
+            || (address >= layout::KERNEL_TEXT && end <= layout::KERNEL_DATA)
     }
 
     fn writable(&self, address: u64, bytes: u64) -> bool {
         let Some(end) = address.checked_add(bytes) else { return false };
-        let low = address >= layout::PROGRAM && end <= layout::KERNEL_TEXT;
-        low || (address >= MAIN_STACK.base && end <= self.memory_bytes)
+        let in_image = |image: &Image<'_>| image.is_writable(address - image.address(), bytes);
+        self.is_memory(address, end) || self.image_at(address).is_some_and(in_image)
+    }
+
+    fn is_memory(&self, start: u64, end: u64) -> bool {
+        let low = start >= layout::PROGRAM && end <= layout::KERNEL_TEXT;
+        low || (start >= MAIN_STACK.base && end <= self.memory_bytes)
+    }
+
+    /// The image in whose place the address is.
+    pub(crate) fn image_at(&self, address: u64) -> Option<&Image<'static>> {
+        let index = address.checked_sub(IMAGES)? / layout::IMAGE_STRIDE_BYTES;
+        self.images.get(index as usize)?.as_ref()
     }
 }
 

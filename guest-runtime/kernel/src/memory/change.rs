@@ -1,6 +1,6 @@
 //! Mapping, unmapping, protecting.
 
-use mayfly_abi::layout::PAGE_BYTES;
+use mayfly_abi::layout::{PAGE_BYTES, is_in_images};
 
 use super::{
     AddressSpace, Backing, Dirty, MAPPINGS_MAX, Mapping, Place, RESERVATION_LARGE_BYTES, RESERVATION_SHARE, Span,
@@ -136,7 +136,10 @@ impl AddressSpace {
                 self.mappings.insert(rest.start, rest);
             }
             if !matches!(mapping.backing, Backing::Shared { .. }) {
-                self.free.insert(cut, true);
+                // Addresses of an image are no memory to hand out.
+                if !is_in_images(cut.start) {
+                    self.free.insert(cut, true);
+                }
                 self.account(mapping.part(cut.start, cut.end).map_or(0, |part| -part.cost()));
             }
         }

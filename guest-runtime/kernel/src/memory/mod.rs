@@ -8,15 +8,18 @@
 //! as used, and large reservations are refused before they leave no addresses for what is really needed: a C library asks for 64 or 128
 //! MiB for each thread's arena, and goes on with the arena that it has.
 
+mod area;
 mod blocks;
 mod change;
 mod free;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
-use mayfly_abi::layout::{KERNEL_TEXT, LARGE_PAGE_BYTES, MAIN_STACK, MEMORY_MIN_BYTES, PAGE_BYTES, PROGRAM};
+use mayfly_abi::layout::{
+    KERNEL_TEXT, LARGE_PAGE_BYTES, MAIN_STACK, MEMORY_MIN_BYTES, PAGE_BYTES, PROGRAM, is_in_images,
+};
 
 use crate::errno::Errno;
 pub use free::{FreeList, Span};
@@ -52,6 +55,11 @@ pub enum Backing {
         source: u64,
         /// Address of the file's end.
         source_end: u64,
+    },
+    /// A library where it is, in its image, of which nothing has been mapped by itself yet.
+    Library {
+        /// From this address on it is zero.
+        zeros: u64,
     },
     /// A private copy of a file of a writable tree, whose bytes may have changed since.
     Taken,
@@ -97,8 +105,11 @@ impl Mapping {
         (start < end).then_some(Mapping { start, end, backing, ..self })
     }
 
-    /// What it counts for. A reservation counts for nothing; the memory of a file does in any case.
+    /// What it counts for. A reservation counts for nothing, nor does what is only read in an image; the memory of a file does in any case.
     fn cost(&self) -> i64 {
+        if is_in_images(self.start) && self.protection & protection::WRITE == 0 {
+            return 0;
+        }
         let is_file = matches!(self.backing, Backing::Shared { .. });
         let is_reservation = self.protection & protection::ALL == protection::NONE;
         if is_reservation && !is_file { 0 } else { (self.end - self.start) as i64 }
@@ -110,6 +121,8 @@ impl Mapping {
 pub struct AddressSpace {
     mappings: BTreeMap<u64, Mapping>,
     free: FreeList,
+    /// Load areas that have been used: what is written there stays, so each is good for once.
+    used_areas: BTreeSet<u64>,
     brk_start: u64,
     brk: u64,
     /// Highest address that brk ever reached: above it the heap has never been written.
@@ -135,6 +148,7 @@ impl AddressSpace {
         let mut space = AddressSpace {
             mappings: BTreeMap::new(),
             free,
+            used_areas: BTreeSet::new(),
             brk_start,
             brk: brk_start,
             brk_peak: brk_start,
@@ -212,7 +226,8 @@ impl AddressSpace {
         let is_program = (PROGRAM..self.brk_start).contains(&end);
         let part = self.first_overlapping(Span { start: end - 1, end });
         let is_library = |mapping: Mapping| {
-            matches!(mapping.backing, Backing::Copy { .. }) && mapping.protection & protection::WRITE == 0
+            matches!(mapping.backing, Backing::Copy { .. } | Backing::Library { .. })
+                && mapping.protection & protection::WRITE == 0
         };
         part.map_or(is_program, is_library)
     }

@@ -1,5 +1,7 @@
 //! The address space without a machine.
 
+use mayfly_abi::layout::image_base;
+
 use super::*;
 
 const PROGRAM_END: u64 = 0x200_0000;
@@ -127,4 +129,34 @@ fn the_kernels_own_memory_cannot_be_unmapped() {
     assert_eq!(space.unmap(at, 4096), Err(Errno::INVAL));
     let over = Place::Exactly { address: at, replace: true };
     assert_eq!(space.map(over, 4096, 3, Backing::Anonymous, &mut dirty), Err(Errno::INVAL));
+}
+
+#[test]
+fn a_load_area_is_taken_once_and_never_free() {
+    let (mut space, mut dirty) = space();
+    let before = space.mapped_bytes();
+    let start = image_base(0) + 0x5000;
+    let area = Span { start, end: start + 8 * 4096 };
+    let part = |first: u64, last: u64| Span { start: start + first * 4096, end: start + last * 4096 };
+    assert!(space.take_area(area, 1, start + 6 * 4096) && !space.take_area(area, 1, start));
+    assert!(space.is_mapped(start, 8 * 4096) && !space.is_mapped(start, 8 * 4096 + 1));
+    assert_eq!(space.mapped_bytes(), before, "what is only read is no memory of the guest");
+    assert_eq!(space.untouched(part(0, 8)), Some(start + 6 * 4096));
+    let data = Backing::Copy { source: 0x50_0100_0000, source_end: 0x50_0100_0800 };
+    space.settle_area(part(5, 6), 3, data);
+    space.settle_area(part(6, 8), 3, Backing::Anonymous);
+    assert_eq!(space.mapped_bytes(), before + 3 * 4096);
+    assert_eq!(
+        (space.untouched(part(0, 5)), space.untouched(part(4, 6)), space.untouched(part(6, 8))),
+        (Some(start + 6 * 4096), None, None)
+    );
+    assert!(space.is_unchanging_code(start + 4096) && !space.is_unchanging_code(start + 5 * 4096 + 7));
+    // Gone, it is nobody's: neither for the next mapping nor for the next library.
+    space.unmap(start, 8 * 4096).unwrap();
+    assert_eq!((space.mapped_bytes(), space.mappings().count()), (before, 0));
+    assert!(!space.take_area(area, 1, start));
+    let over = Place::Exactly { address: start, replace: true };
+    assert_eq!(space.map(over, 4096, 3, Backing::Anonymous, &mut dirty), Err(Errno::NOMEM));
+    let at = space.map(Place::Near(start), 4096, 3, Backing::Anonymous, &mut dirty).unwrap();
+    assert!(at < image_base(0));
 }

@@ -2,21 +2,19 @@
 //!
 //! ```text
 //! file of an image    only read, and no library    in place: the image's own memory, the same in all guests
+//!                     a library, the first time    in place: its load area, of which a guest writes to pages of its own (`library.rs`)
 //!                     else                         a private copy
 //! file in /tmp        shared                       the file's bytes move to the mapping and stay there
 //!                     private                      a copy
 //! ```
-//!
-//! A loader maps a library's whole extent first and then its segments over that, writable ones among them. Addresses are memory here, so
-//! that has to be memory of the program from the start: an image cannot be written.
 
 use alloc::vec::Vec;
 
-use mayfly_abi::layout::{IMAGE_STRIDE_BYTES, IMAGES, IMAGES_MAX, PAGE_BYTES};
+use mayfly_abi::layout::{PAGE_BYTES, is_in_images};
 
-use crate::elf::Program;
+use super::library;
 use crate::errno::Errno;
-use crate::files::{Files, Mappable};
+use crate::files::{Bytes, Files, Mappable};
 use crate::memory::{Backing, Place, Span, protection};
 use crate::system::{Action, Answer, Machine, System};
 
@@ -26,7 +24,7 @@ const MAP_TYPE: u64 = 0x0f;
 const MAP_FIXED: u64 = 0x10;
 const MAP_ANONYMOUS: u64 = 0x20;
 /// Ignored by Linux, and set by one program: `ld.so`, for the extent of a library.
-const MAP_DENYWRITE: u64 = 0x800;
+pub(super) const MAP_DENYWRITE: u64 = 0x800;
 const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
 const MREMAP_MAYMOVE: u64 = 1;
 const MREMAP_FIXED: u64 = 2;
@@ -40,12 +38,6 @@ pub struct Memory<'a, M> {
     pub system: &'a mut System,
     /// Its bytes.
     pub machine: &'a mut M,
-}
-
-/// Is the address in an image?
-#[must_use]
-pub fn is_in_image(address: u64) -> bool {
-    (IMAGES..IMAGES + IMAGES_MAX as u64 * IMAGE_STRIDE_BYTES).contains(&address)
 }
 
 impl<M: Machine> Memory<'_, M> {
@@ -62,6 +54,9 @@ impl<M: Machine> Memory<'_, M> {
             _ => return Err(Errno::INVAL),
         };
         let place = place(address, flags);
+        if matches!(place, Place::Exactly { .. }) && is_in_images(address) {
+            return self.map_into_library(arguments);
+        }
         // Shared and private anonymous memory are the same in a program that cannot fork.
         if flags & MAP_ANONYMOUS != 0 {
             return self.map_new(place, bytes, protection, Backing::Anonymous, 0);
@@ -90,31 +85,47 @@ impl<M: Machine> Memory<'_, M> {
     }
 
     /// A file of an image, which never changes.
-    fn map_image(&mut self, arguments: &[u64; 6], place: Place, data: &'static [u8]) -> Answer {
+    fn map_image(&mut self, arguments: &[u64; 6], place: Place, file: Bytes) -> Answer {
         let [_, bytes, protection, flags, _, offset] = *arguments;
-        let (start, end) = (data.as_ptr() as u64, data.as_ptr() as u64 + data.len() as u64);
-        let source = start.saturating_add(offset);
         let is_fixed = matches!(place, Place::Exactly { .. });
-        let is_program = data.starts_with(b"\x7fELF");
-        let fits = source.saturating_add(bytes) <= end.next_multiple_of(PAGE_BYTES) && source < end;
+        let is_extent = flags & MAP_DENYWRITE != 0 && !is_fixed && offset == 0;
+        if is_extent && let Some(start) = self.map_library(&file, bytes, protection) {
+            return Ok(Action::Value(start));
+        }
+        let piece = file.piece(offset);
+        let is_program = file.piece(0).starts_with(b"\x7fELF");
+        let fits = !piece.is_empty() && bytes <= (piece.len() as u64).next_multiple_of(PAGE_BYTES);
         let is_only_read = protection & (protection::WRITE | protection::EXECUTE) == 0;
-        if is_only_read && !is_fixed && !is_program && fits && is_in_image(source) && source.is_multiple_of(PAGE_BYTES)
+        let source = piece.as_ptr() as u64;
+        if is_only_read && !is_fixed && !is_program && fits && is_in_images(source) && source.is_multiple_of(PAGE_BYTES)
         {
             return Ok(Action::Value(source));
         }
-        let mut copied = end.saturating_sub(source).min(bytes);
-        if flags & MAP_DENYWRITE != 0 && !is_fixed && is_program && offset == 0 {
+        let mut copied = file.len().saturating_sub(offset).min(bytes);
+        if is_extent && is_program {
             // Only the first segment stays what is mapped here; copying the others twice would double the work.
-            let first = Program::parse(data).ok().and_then(|program| program.parts.first().copied());
-            copied = first
-                .map_or(copied, |part| copied.min((part.file_offset + part.file_bytes).next_multiple_of(PAGE_BYTES)));
+            copied = copied.min(library::first_part_bytes(&file).unwrap_or(copied));
         }
-        let answer = self.map_new(place, bytes, protection, Backing::Copy { source, source_end: end }, copied)?;
+        let answer = self.map_new(place, bytes, protection, library::backing(&file, offset, bytes), copied)?;
         if let Action::Value(start) = answer {
-            self.machine.copy(source, start, copied);
+            self.copy_file(&file, offset, Span { start, end: start + copied });
             self.system.space.copied_bytes += copied;
         }
         Ok(answer)
+    }
+
+    /// Copies a file from `offset` on to memory of the program.
+    pub(super) fn copy_file(&mut self, file: &Bytes, offset: u64, target: Span) {
+        let mut at = target.start;
+        while at < target.end {
+            let piece = file.piece(offset + (at - target.start));
+            let bytes = (piece.len() as u64).min(target.end - at);
+            if bytes == 0 {
+                return;
+            }
+            self.machine.copy(piece.as_ptr() as u64, at, bytes);
+            at += bytes;
+        }
     }
 
     /// New memory, zero but for the first `overwritten` bytes, which the caller fills.
@@ -213,7 +224,7 @@ impl<M: Machine> Memory<'_, M> {
         if flags & MREMAP_DONTUNMAP != 0 {
             return Err(Errno::INVAL);
         }
-        let is_in_place = is_in_image(old) && self.machine.read(old, old_bytes).is_ok();
+        let is_in_place = is_in_images(old) && self.machine.read(old, old_bytes).is_ok();
         if !is_in_place && !self.system.space.is_mapped(old, old_bytes) {
             return Err(Errno::FAULT);
         }

@@ -2,9 +2,8 @@
 
 use alloc::vec::Vec;
 
-use mayfly_abi::layout::PAGE_BYTES;
+use mayfly_abi::layout::{PAGE_BYTES, is_in_images};
 
-use super::mapping::is_in_image;
 use crate::errno::Errno;
 use crate::memory::{Backing, Span, protection};
 use crate::system::{Action, Answer, Machine, System};
@@ -19,11 +18,16 @@ pub fn brk(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]
     Ok(Action::Value(end))
 }
 
-/// `mprotect(address, bytes, protection)`: noted, not enforced. An image that is mapped in place can never be written.
-pub fn mprotect(system: &mut System, _: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
+/// `mprotect(address, bytes, protection)`: noted, not enforced. In an image only the data of a library can be written.
+pub fn mprotect(system: &mut System, machine: &mut impl Machine, arguments: &[u64; 6]) -> Answer {
     let [start, bytes, wanted, ..] = *arguments;
-    if is_in_image(start) {
-        return if wanted & protection::WRITE != 0 { Err(Errno::ACCES) } else { Ok(Action::Value(0)) };
+    if is_in_images(start) {
+        if wanted & protection::WRITE != 0 && machine.write(start, bytes).is_err() {
+            return Err(Errno::ACCES);
+        }
+        if !system.space.is_mapped(start, bytes) {
+            return Ok(Action::Value(0));
+        }
     }
     system.space.protect(start, bytes, wanted)?;
     Ok(Action::Value(0))
@@ -50,6 +54,8 @@ pub fn madvise(system: &mut System, machine: &mut impl Machine, arguments: &[u64
                 machine.copy(source, part.start, copied);
                 machine.zero(Span { start: part.start + copied, end: part.end });
             }
+            // What the loader has not changed is what was there first.
+            Backing::Library { .. } => {}
             Backing::Taken | Backing::Shared { .. } | Backing::Kernel => {}
         }
         at = part.end;
@@ -76,18 +82,16 @@ pub fn nothing(_: &mut System, _: &mut impl Machine, _: &[u64; 6]) -> Answer {
     Ok(Action::Value(0))
 }
 
-/// The page-aligned end of a range that is mapped; `None` if it is an image's, mapped in place.
+/// The page-aligned end of a range that is mapped; `None` if it is a file's of an image, mapped in place.
 fn checked_end(system: &System, start: u64, bytes: u64) -> Result<Option<u64>, Errno> {
     if !start.is_multiple_of(PAGE_BYTES) {
         return Err(Errno::INVAL);
     }
     let end = start.checked_add(bytes).and_then(|end| end.checked_add(PAGE_BYTES - 1)).ok_or(Errno::INVAL)?
         & !(PAGE_BYTES - 1);
-    if is_in_image(start) {
-        return Ok(None);
+    match system.space.is_mapped(start, end - start) {
+        true => Ok(Some(end)),
+        false if is_in_images(start) => Ok(None),
+        false => Err(Errno::NOMEM),
     }
-    if !system.space.is_mapped(start, end - start) {
-        return Err(Errno::NOMEM);
-    }
-    Ok(Some(end))
 }

@@ -7,6 +7,7 @@ mod copy;
 pub mod dispatch;
 mod epoll;
 mod layout;
+pub mod library;
 mod list;
 pub mod mapping;
 pub mod memory;

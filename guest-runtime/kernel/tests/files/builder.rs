@@ -82,7 +82,8 @@ fn assemble(
     let mut bytes = image::MAGIC.to_vec();
     bytes.extend_from_slice(&mayfly_abi::VERSION.to_le_bytes());
     bytes.extend_from_slice(&(nodes.len() as u32).to_le_bytes());
-    for word in [64, 64 + table.len() as u64, names.len() as u64, total, 0, 0] {
+    let head = image::HEADER_BYTES as u64;
+    for word in [head, head + table.len() as u64, names.len() as u64, total, 0, 0, 0, 0] {
         bytes.extend_from_slice(&word.to_le_bytes());
     }
     bytes.extend_from_slice(&table);

@@ -8,6 +8,7 @@ mod device;
 mod ending;
 mod events;
 mod files;
+mod library;
 mod log;
 mod memory;
 mod pipes;
@@ -38,6 +39,7 @@ const FAMILIES: &[&[(&str, Probe)]] = &[
     ending::PROBES,
     events::PROBES,
     files::PROBES,
+    library::PROBES,
     log::PROBES,
     memory::PROBES,
     pipes::PROBES,

@@ -1,18 +1,22 @@
 //! Putting a guest into an empty machine: booted from an image, or bound to snapshots.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 
-use mayfly_abi::layout::{GDT, LARGE_PAGE_BYTES, MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, PAGE_BYTES, PAGE_TABLES};
+use kvm_bindings::KVM_MEM_READONLY;
+use mayfly_abi::layout::{
+    GDT, IMAGE_STRIDE_BYTES, IMAGES, LARGE_PAGE_BYTES, MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, PAGE_BYTES, image_base,
+};
 use mayfly_abi::mailbox::HostWords;
 use rustix::mm::{MapFlags, ProtFlags};
 
-use super::{ImageFile, Machine, Phase, SLOT_MEMORY, WorkingSet};
+use super::{GuestImage, ImageFile, Machine, Phase, SLOT_MEMORY, WorkingSet};
 use crate::error::Error;
-use crate::ram::Ram;
+use crate::memory::Memory;
 use crate::snapshot::{Contents, Header, Run, Snapshot, save};
 use crate::{kernel, tables, vcpu};
 
-/// Runs of equal origin: where the snapshot's bytes of a range of guest pages are. Ranges that no segment covers are zero.
+/// Runs of equal origin: where the snapshot's bytes of a range of guest pages are. RAM that no segment covers is zero.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
     pub(super) first_page: u64,
@@ -21,14 +25,17 @@ pub(super) struct Segment {
     pub(super) source: *const u8,
 }
 
-/// A snapshot file mapped for reading.
+/// A snapshot or an image mapped for reading.
 pub(super) struct Source {
     base: *mut libc::c_void,
     bytes: usize,
 }
 
-/// Between two runs of a save, this many pages that did not change are saved too: one mapping less costs more than a few pages.
-const MERGE_GAP_PAGES: u64 = 4;
+/// Between two runs of a runtime snapshot, this many pages that did not change are saved too: a mapping more costs each bind more than they cost
+/// the one file that all functions share. Data of one library lies so far from that of the next.
+const RUNTIME_GAP_PAGES: u64 = 128;
+/// Of a function snapshot, of which there are many, so many.
+const FUNCTION_GAP_PAGES: u64 = 2;
 
 impl Machine {
     /// Loads the kernel for a fresh guest; the mailbox says which program it starts.
@@ -39,9 +46,9 @@ impl Machine {
         self.take_memory(memory_bytes, tmp_bytes)?;
         self.map_images(images)?;
         self.give_memory()?;
-        let ram = self.ram()?;
-        let header = kernel::load(ram)?;
-        ram.write(GDT, &tables::descriptors(&header))?;
+        let memory = self.memory_of_guest()?;
+        let header = kernel::load(memory)?;
+        memory.write(GDT, &tables::descriptors(&header))?;
         self.write_tables()?;
         self.kernel = Some(header);
         self.start_at(header.entry)
@@ -65,27 +72,27 @@ impl Machine {
         self.take_memory(memory_bytes, tmp_bytes)?;
         self.map_images(images)?;
         self.check_belongs(base, top)?;
-        let ram = self.ram()?;
+        let memory = self.memory_of_guest()?;
         for snapshot in [Some(base), top].into_iter().flatten() {
             for run in snapshot.runs() {
-                ram.overlay(run.address(), run.bytes(), snapshot.file.as_fd(), run.file_offset)?;
+                memory.overlay(run.address(), run.bytes(), snapshot.file.as_fd(), run.file_offset)?;
             }
         }
         self.give_memory()?;
         self.base_identity = base.header().identity;
         let runs = top.map_or(&[][..], Snapshot::runs);
         self.upper_pages = runs.iter().map(|run| run.first_page..run.first_page + run.pages).collect();
-        let base_source = self.map_source(base)?;
-        let top_source = top.map(|top| self.map_source(top)).transpose()?;
-        let top_runs = top.zip(top_source).map(|(top, source)| (top.runs(), source));
-        self.segments = segments((base.runs(), base_source), top_runs);
+        for snapshot in [Some(base), top].into_iter().flatten() {
+            let upper = self.map_snapshot(snapshot)?;
+            self.segments = lay_over(&self.segments, upper);
+        }
         if let Some(set) = prefetch {
             self.prefetch(set)?;
         }
         if top.is_none() {
             self.write_tables()?;
         }
-        let header = kernel::addresses(self.ram()?)?;
+        let header = kernel::addresses(self.memory_of_guest()?)?;
         self.kernel = Some(header);
         self.restored = true;
         self.start_at(header.resume)
@@ -96,7 +103,7 @@ impl Machine {
     ///
     /// # Errors
     /// If the guest is not waiting, or the file cannot be written.
-    pub fn save(&mut self, file: &std::fs::File) -> Result<Header, Error> {
+    pub fn save(&mut self, file: &File) -> Result<Header, Error> {
         if self.phase != Phase::Waiting {
             return Err(Error::State("only a guest that waits for its next event can be saved"));
         }
@@ -111,18 +118,18 @@ impl Machine {
             tmp_bytes: self.tmp_bytes,
             image_bytes: self.image_bytes(),
             images: self.images.len() as u32,
-            pages: merge(&changed),
+            pages: merge(&changed, if self.base_identity == 0 { RUNTIME_GAP_PAGES } else { FUNCTION_GAP_PAGES }),
         };
-        save(file, self.ram()?, &contents)
+        save(file, self.memory_of_guest()?, &contents)
     }
 
     /// The pages that differ from what this machine was bound to, in order.
     pub(super) fn changed_pages(&mut self) -> Result<Vec<u64>, Error> {
-        let ram = self.ram.as_ref().ok_or(Error::State("there is no guest in this machine"))?;
-        let private = self.dirty.find(ram.host_address(), ram.bytes())?.to_vec();
+        let memory = self.memory.as_ref().ok_or(Error::State("there is no guest in this machine"))?;
+        let private = self.dirty.find(memory.searched())?.to_vec();
         let mut changed = Vec::new();
         for page in private.iter().flat_map(|range| range.start / PAGE_BYTES..range.end / PAGE_BYTES) {
-            if self.differs(ram, page)? {
+            if self.differs(memory, page)? {
                 changed.push(page);
             }
         }
@@ -130,8 +137,8 @@ impl Machine {
     }
 
     /// Whether a page differs from what this machine was bound to.
-    fn differs(&self, ram: &Ram, page: u64) -> Result<bool, Error> {
-        let now = ram.slice(page * PAGE_BYTES, PAGE_BYTES)?;
+    fn differs(&self, memory: &Memory, page: u64) -> Result<bool, Error> {
+        let now = memory.slice(page * PAGE_BYTES, PAGE_BYTES)?;
         let index = self.segments.partition_point(|segment| segment.first_page + segment.pages <= page);
         match self.segments.get(index) {
             Some(segment) if segment.first_page <= page => {
@@ -155,21 +162,43 @@ impl Machine {
         if !(MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES).contains(&memory_bytes) {
             return Err(Error::State("impossible memory size"));
         }
-        self.ram = Some(Ram::new(memory_bytes)?);
+        self.memory = Some(Memory::new(memory_bytes)?);
         self.tmp_bytes = tmp_bytes;
+        Ok(())
+    }
+
+    /// Maps the images. Those that the guest can write to are its own copies from now on, and what they were is mapped besides.
+    fn map_images(&mut self, images: &[&ImageFile]) -> Result<(), Error> {
+        let granted = GuestImage::grant(images)?;
+        for (index, (image, file)) in granted.iter().zip(images).enumerate() {
+            let memory = self.memory.as_mut().ok_or(Error::State("there is no guest in this machine"))?;
+            let is_writable = !image.ranges.is_empty();
+            memory.add_image(image_base(index), file.file(), image.bytes, is_writable)?;
+            if is_writable {
+                let source = self.map_source(file.file(), image.bytes)?;
+                let (first_page, pages) = (image_base(index) / PAGE_BYTES, image.bytes / PAGE_BYTES);
+                self.segments.push(Segment { first_page, pages, source });
+            }
+        }
+        self.images = granted;
         Ok(())
     }
 
     /// Gives the memory to the guest, once all mappings are in place: Linux tells KVM of each change to a mapping that is a guest's.
     fn give_memory(&self) -> Result<(), Error> {
-        let ram = self.ram()?;
-        self.slot(SLOT_MEMORY, 0, ram.bytes(), ram.host_address(), 0)
+        for (index, slot) in self.memory_of_guest()?.slots().enumerate() {
+            let flags = if slot.is_writable { 0 } else { KVM_MEM_READONLY };
+            self.slot(SLOT_MEMORY + index as u32, slot.guest, slot.bytes, slot.host, flags)?;
+        }
+        Ok(())
     }
 
     fn write_tables(&self) -> Result<(), Error> {
-        let ram = self.ram()?;
-        let sizes: Vec<u64> = self.images.iter().map(|image| image.bytes).collect();
-        ram.write(PAGE_TABLES, &tables::page_tables(ram.bytes(), &sizes))
+        let memory = self.memory_of_guest()?;
+        for (at, bytes) in tables::page_tables(memory.bytes(), &self.images) {
+            memory.write(at, &bytes)?;
+        }
+        Ok(())
     }
 
     fn start_at(&mut self, rip: u64) -> Result<(), Error> {
@@ -193,13 +222,14 @@ impl Machine {
         let words = HostWords {
             abi_version: mayfly_abi::VERSION,
             images: self.images.len() as u32,
-            memory_bytes: self.ram()?.bytes(),
+            memory_bytes: self.memory_of_guest()?.bytes(),
             tmp_bytes: self.tmp_bytes,
             generation: self.generation,
             seed,
             ns_per_tick_q32: self.ns_per_tick_q32,
             xcr0: self.xcr0,
             image_bytes: self.image_bytes(),
+            images_in_place: self.images_in_place(),
             event_bytes: 0,
             ..self.mailbox.host_words()
         };
@@ -209,12 +239,12 @@ impl Machine {
 
     fn check_belongs(&self, base: &Snapshot, top: Option<&Snapshot>) -> Result<(), Error> {
         let of_this_build = base.header().build == self.build && base.header().base == 0;
-        let fits = base.header().memory_bytes <= self.ram()?.bytes();
+        let fits = base.header().memory_bytes <= self.memory_of_guest()?.bytes();
         if !of_this_build || !fits {
             return Err(Error::State("the runtime snapshot is of another build or larger than the guest"));
         }
         let Some(top) = top.map(Snapshot::header) else { return Ok(()) };
-        let same_guest = top.memory_bytes == self.ram()?.bytes()
+        let same_guest = top.memory_bytes == self.memory_of_guest()?.bytes()
             && top.tmp_bytes == self.tmp_bytes
             && top.images as usize == self.images.len()
             && top.image_bytes == self.image_bytes();
@@ -226,19 +256,30 @@ impl Machine {
         Ok(())
     }
 
-    fn map_source(&mut self, snapshot: &Snapshot) -> Result<*const u8, Error> {
+    /// Maps a snapshot for reading: where its pages are.
+    fn map_snapshot(&mut self, snapshot: &Snapshot) -> Result<Vec<Segment>, Error> {
         let end = snapshot.runs().last().map_or(0, |run| run.file_offset + run.bytes());
         let file_bytes = snapshot.file.metadata().map_err(Error::host("looking at a snapshot"))?.len();
         if end > file_bytes {
             return Err(Error::State("the snapshot file is shorter than its run table says"));
         }
-        let bytes = (end as usize).max(PAGE_BYTES as usize);
+        let source = self.map_source(&snapshot.file, end.max(PAGE_BYTES))?;
+        let segment = |run: &Run| Segment {
+            first_page: run.first_page,
+            pages: run.pages,
+            source: source.wrapping_add(run.file_offset as usize),
+        };
+        Ok(snapshot.runs().iter().map(segment).collect())
+    }
+
+    fn map_source(&mut self, file: &File, bytes: u64) -> Result<*const u8, Error> {
+        let bytes = bytes as usize;
         #[expect(unsafe_code, reason = "mapping a file")]
-        // SAFETY: the kernel chooses the address. Snapshot files are written once, under another name, and never changed.
+        // SAFETY: the kernel chooses the address. Snapshots and images are written once, under another name, and never changed.
         let base = unsafe {
-            rustix::mm::mmap(std::ptr::null_mut(), bytes, ProtFlags::READ, MapFlags::SHARED, snapshot.file.as_fd(), 0)
+            rustix::mm::mmap(std::ptr::null_mut(), bytes, ProtFlags::READ, MapFlags::SHARED, file.as_fd(), 0)
         }
-        .map_err(Error::errno("mapping a snapshot"))?;
+        .map_err(Error::errno("mapping what memory was"))?;
         self.sources.push(Source { base, bytes });
         Ok(base.cast_const().cast())
     }
@@ -253,41 +294,43 @@ impl Drop for Source {
     }
 }
 
-/// One list out of two stacked ones: where both have a page, the upper one's counts.
-fn segments((base, base_source): (&[Run], *const u8), top: Option<(&[Run], *const u8)>) -> Vec<Segment> {
-    let segment = |first_page: u64, end: u64, run: &Run, source: *const u8| {
-        let offset = run.file_offset + (first_page - run.first_page) * PAGE_BYTES;
-        Segment { first_page, pages: end - first_page, source: source.wrapping_add(offset as usize) }
+/// One list out of two, both in order: where both have a page, the upper one's counts.
+fn lay_over(lower: &[Segment], upper: Vec<Segment>) -> Vec<Segment> {
+    let end_of = |segment: &Segment| segment.first_page + segment.pages;
+    let part = |of: &Segment, first_page: u64, end: u64| {
+        let source = of.source.wrapping_add(((first_page - of.first_page) * PAGE_BYTES) as usize);
+        Segment { first_page, pages: end - first_page, source }
     };
-    let end_of = |run: &Run| run.first_page + run.pages;
-    let (top_runs, top_source) = top.unwrap_or((&[], std::ptr::null()));
-    let mut merged: Vec<Segment> =
-        top_runs.iter().map(|run| segment(run.first_page, end_of(run), run, top_source)).collect();
-    for run in base {
-        let mut at = run.first_page;
-        for over in &top_runs[top_runs.partition_point(|over| end_of(over) <= at)..] {
-            if over.first_page >= end_of(run) {
+    let mut merged = Vec::with_capacity(lower.len() + 2 * upper.len());
+    for below in lower {
+        let mut at = below.first_page;
+        for over in &upper[upper.partition_point(|over| end_of(over) <= at)..] {
+            if over.first_page >= end_of(below) {
                 break;
             }
             if over.first_page > at {
-                merged.push(segment(at, over.first_page, run, base_source));
+                merged.push(part(below, at, over.first_page));
             }
             at = at.max(end_of(over));
         }
-        if at < end_of(run) {
-            merged.push(segment(at, end_of(run), run, base_source));
+        if at < end_of(below) {
+            merged.push(part(below, at, end_of(below)));
         }
     }
+    merged.extend(upper);
     merged.sort_unstable_by_key(|segment| segment.first_page);
     merged
 }
 
-/// Sorted pages as ranges, with small gaps filled.
-fn merge(pages: &[u64]) -> Vec<(u64, u64)> {
+/// Sorted pages as ranges, with gaps of up to `gap_pages` filled; none are between memory and images, or two images.
+fn merge(pages: &[u64], gap_pages: u64) -> Vec<(u64, u64)> {
+    let place = |page: u64| (page * PAGE_BYTES).checked_sub(IMAGES).map(|offset| offset / IMAGE_STRIDE_BYTES);
     let mut ranges: Vec<(u64, u64)> = Vec::new();
     for &page in pages {
         match ranges.last_mut() {
-            Some((first, count)) if page - (*first + *count) <= MERGE_GAP_PAGES => *count = page - *first + 1,
+            Some((first, count)) if page - (*first + *count) <= gap_pages && place(page) == place(*first) => {
+                *count = page - *first + 1;
+            }
             _ => ranges.push((page, 1)),
         }
     }
@@ -298,22 +341,23 @@ fn merge(pages: &[u64]) -> Vec<(u64, u64)> {
 mod tests {
     use super::*;
 
-    fn run(first_page: u64, pages: u64, file_page: u64) -> Run {
-        Run { first_page, pages, file_offset: file_page * PAGE_BYTES }
+    /// The pages of a snapshot that is mapped at `base`. Sources are only added to, never read, so any address will do.
+    fn segment(first_page: u64, pages: u64, base: usize, file_page: usize) -> Segment {
+        let source = std::ptr::without_provenance(base + file_page * PAGE_BYTES as usize);
+        Segment { first_page, pages, source }
     }
 
     #[test]
     fn upper_pages_hide_lower_ones() {
-        let base = [run(10, 10, 1), run(30, 5, 11)];
-        let top = [run(5, 2, 1), run(12, 3, 3), run(18, 14, 6), run(50, 1, 20)];
-        // Sources are only added to, never read, so any address will do.
-        let (low, high) = (std::ptr::without_provenance(0x1000_0000), std::ptr::without_provenance(0x2000_0000));
-        let found: Vec<_> = segments((&base, low), Some((&top, high)))
+        let (low, high) = (0x1000_0000, 0x2000_0000);
+        let base = [segment(10, 10, low, 1), segment(30, 5, low, 11)];
+        let top = [(5, 2, 1), (12, 3, 3), (18, 14, 6), (50, 1, 20)];
+        let top = top.map(|(first, pages, at)| segment(first, pages, high, at)).to_vec();
+        let found: Vec<_> = lay_over(&base, top)
             .iter()
             .map(|segment| (segment.first_page, segment.pages, segment.source.addr()))
             .collect();
         let at = |base: usize, page: usize| base + page * PAGE_BYTES as usize;
-        let (low, high) = (0x1000_0000, 0x2000_0000);
         let expected = [
             (5, 2, at(high, 1)),
             (10, 2, at(low, 1)),
@@ -328,8 +372,11 @@ mod tests {
 
     #[test]
     fn small_gaps_are_filled() {
-        assert_eq!(merge(&[1, 2, 4, 20, 25]), [(1, 4), (20, 6)]);
-        assert_eq!(merge(&[1, 7]), [(1, 1), (7, 1)]);
-        assert_eq!(merge(&[]), []);
+        assert_eq!(merge(&[1, 2, 4, 20, 25], 4), [(1, 4), (20, 6)]);
+        assert_eq!(merge(&[1, 7], 4), [(1, 1), (7, 1)]);
+        assert_eq!(merge(&[], 4), []);
+        let image = |index| image_base(index) / PAGE_BYTES;
+        let pages = [image(0), image(1) - 1, image(1), image(1) + 2];
+        assert_eq!(merge(&pages, 4), [(image(0), 1), (image(1) - 1, 1), (image(1), 3)]);
     }
 }

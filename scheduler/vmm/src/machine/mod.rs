@@ -12,75 +12,37 @@
 
 mod bind;
 mod deadline;
+mod image;
 mod reset;
 mod run;
 mod tick;
 mod working_set;
 
 use std::fs::File;
-use std::os::fd::AsFd;
 
-use kvm_bindings::{CpuId, KVM_MEM_READONLY, kvm_userspace_memory_region};
+use kvm_bindings::{CpuId, kvm_userspace_memory_region};
 use kvm_ioctls::{Cap, Kvm, SyncReg, VcpuFd, VmFd};
-use mayfly_abi::layout::{IMAGE_STRIDE_BYTES, IMAGES_MAX, KernelHeader, LARGE_PAGE_BYTES, MAILBOX, image_base};
-use rustix::mm::{MapFlags, ProtFlags};
+use mayfly_abi::layout::{IMAGES_MAX, KernelHeader, MAILBOX, image_base};
 
 use crate::dirty::DirtyPages;
 use crate::error::Error;
 use crate::kernel;
 use crate::mailbox::Mailbox;
-use crate::ram::Ram;
+use crate::memory::Memory;
 use crate::vcpu;
 
 pub use deadline::Deadline;
+pub use image::ImageFile;
+pub(crate) use image::{GuestImage, tables_of};
 pub use reset::ResetStats;
 pub use run::{Stop, Usage};
 pub use working_set::WorkingSet;
 
 use bind::Segment;
 
-const SLOT_MEMORY: u32 = 0;
-const SLOT_MAILBOX: u32 = 1;
-const SLOT_IMAGES: u32 = 2;
-
-/// A file tree for guests, open.
-#[derive(Debug)]
-pub struct ImageFile {
-    file: File,
-    bytes: u64,
-}
-
-impl ImageFile {
-    /// Opens an image.
-    ///
-    /// # Errors
-    /// If it cannot be read or has an impossible length.
-    pub fn open(path: &std::path::Path) -> Result<ImageFile, Error> {
-        let problem = |problem: String| Error::File { path: path.to_owned(), problem };
-        let file = File::open(path).map_err(|error| problem(error.to_string()))?;
-        ImageFile::from_file(file).map_err(|error| problem(error.to_string()))
-    }
-
-    pub(crate) fn from_file(file: File) -> Result<ImageFile, Error> {
-        let bytes = file.metadata().map_err(Error::host("looking at an image"))?.len();
-        if bytes == 0 || !bytes.is_multiple_of(LARGE_PAGE_BYTES) || bytes > IMAGE_STRIDE_BYTES {
-            return Err(Error::State("an image must be a multiple of 2 MiB long, and at most 1 GiB"));
-        }
-        Ok(ImageFile { file, bytes })
-    }
-
-    /// The file.
-    #[must_use]
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-}
-
-/// An image in this process.
-struct MappedImage {
-    base: *mut libc::c_void,
-    bytes: u64,
-}
+const SLOT_MAILBOX: u32 = 0;
+/// The first one of the guest's memory.
+const SLOT_MEMORY: u32 = 1;
 
 /// What all machines of a process share: `/dev/kvm`, and the CPU that guests see.
 pub struct Host {
@@ -146,8 +108,8 @@ pub struct Machine {
     tsc_offset: u64,
     ns_per_tick_q32: u64,
     mailbox: Mailbox,
-    ram: Option<Ram>,
-    images: Vec<MappedImage>,
+    memory: Option<Memory>,
+    images: Vec<GuestImage>,
     dirty: DirtyPages,
     /// Where the snapshot's bytes of each range of memory are, to put them back.
     segments: Vec<Segment>,
@@ -192,7 +154,7 @@ impl Machine {
             deadline,
             slept: std::time::Duration::ZERO,
             mailbox,
-            ram: None,
+            memory: None,
             images: Vec::new(),
             dirty: DirtyPages::open()?,
             segments: Vec::new(),
@@ -222,13 +184,22 @@ impl Machine {
         self.output = Some(output);
     }
 
-    /// All of the guest's memory and the mailbox's, for tests that compare it.
+    /// All of the guest's RAM, for tests that compare it.
     ///
     /// # Errors
     /// If there is no guest.
     pub fn memory(&self) -> Result<&[u8], Error> {
-        let ram = self.ram()?;
-        ram.slice(0, ram.bytes())
+        let memory = self.memory_of_guest()?;
+        memory.slice(0, memory.bytes())
+    }
+
+    /// The guest's own view of an image that it can write to, for tests that compare it.
+    ///
+    /// # Errors
+    /// If there is no such image.
+    pub fn image(&self, index: usize) -> Result<&[u8], Error> {
+        let image = self.images.get(index).ok_or(Error::State("there is no such image"))?;
+        self.memory_of_guest()?.slice(image_base(index), image.bytes)
     }
 
     /// Uses the search for dirty pages that works on kernels without `PAGEMAP_SCAN`.
@@ -237,8 +208,8 @@ impl Machine {
         Ok(())
     }
 
-    fn ram(&self) -> Result<&Ram, Error> {
-        self.ram.as_ref().ok_or(Error::State("there is no guest in this machine"))
+    fn memory_of_guest(&self) -> Result<&Memory, Error> {
+        self.memory.as_ref().ok_or(Error::State("there is no guest in this machine"))
     }
 
     fn kernel(&self) -> Result<KernelHeader, Error> {
@@ -258,31 +229,6 @@ impl Machine {
         unsafe { self.vm.set_user_memory_region(region) }.map_err(Error::kvm("giving memory to the guest"))
     }
 
-    fn map_images(&mut self, images: &[&ImageFile]) -> Result<(), Error> {
-        if images.len() > IMAGES_MAX {
-            return Err(Error::State("too many images"));
-        }
-        for (index, image) in images.iter().enumerate() {
-            #[expect(unsafe_code, reason = "mapping a file")]
-            // SAFETY: the kernel chooses the address. The mapping is only for the guest, never a Rust reference, so a file that
-            // shrinks can hurt nobody but the guest.
-            let base = unsafe {
-                rustix::mm::mmap(
-                    std::ptr::null_mut(),
-                    image.bytes as usize,
-                    ProtFlags::READ,
-                    MapFlags::SHARED,
-                    image.file.as_fd(),
-                    0,
-                )
-            }
-            .map_err(Error::errno("mapping an image"))?;
-            self.images.push(MappedImage { base, bytes: image.bytes });
-            self.slot(SLOT_IMAGES + index as u32, image_base(index), image.bytes, base as u64, KVM_MEM_READONLY)?;
-        }
-        Ok(())
-    }
-
     fn image_bytes(&self) -> [u64; IMAGES_MAX] {
         let mut bytes = [0; IMAGES_MAX];
         for (slot, image) in bytes.iter_mut().zip(&self.images) {
@@ -290,15 +236,10 @@ impl Machine {
         }
         bytes
     }
-}
 
-impl Drop for Machine {
-    fn drop(&mut self) {
-        for image in &self.images {
-            #[expect(unsafe_code, reason = "unmapping what `map_images` mapped")]
-            // SAFETY: the mapping is ours and no reference into it exists; a guest can no longer run.
-            let unmapped = unsafe { rustix::mm::munmap(image.base, image.bytes as usize) };
-            debug_assert!(unmapped.is_ok());
-        }
+    /// One bit for each image that can be used in place.
+    fn images_in_place(&self) -> u64 {
+        let images = self.images.iter().enumerate();
+        images.fold(0, |bits, (index, image)| bits | u64::from(image.is_in_place) << index)
     }
 }

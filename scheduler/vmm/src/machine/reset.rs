@@ -32,19 +32,19 @@ impl Machine {
     /// # Errors
     /// If the guest is not waiting, or the host refuses; then the machine is dead.
     pub fn reset(&mut self) -> Result<ResetStats, Error> {
-        if self.phase != Phase::Waiting || self.sources.is_empty() {
+        if self.phase != Phase::Waiting || self.base_identity == 0 {
             return Err(Error::State("only a guest that was bound and waits for its next event can be reset"));
         }
         self.phase = Phase::Dead;
         let start = Instant::now();
         let mut stats = ResetStats::default();
         let ranges = self.private_pages()?;
-        let ram = self.ram()?;
+        let memory = self.memory_of_guest()?;
         let mut segment = 0;
         let mut kept = Vec::with_capacity(ranges.len());
         for range in ranges {
             if range.end - range.start >= DROP_FROM_BYTES {
-                ram.drop_pages(range.start, range.end - range.start)?;
+                memory.drop_pages(range.start, range.end - range.start)?;
                 stats.dropped_pages += (range.end - range.start) / PAGE_BYTES;
             } else {
                 segment = self.put_back(&range, segment, &mut stats)?;
@@ -72,13 +72,13 @@ impl Machine {
         if self.faults_seen == Some(faults()?) {
             return Ok(known);
         }
-        let ram = self.ram.as_ref().ok_or(Error::State("there is no guest in this machine"))?;
-        Ok(self.dirty.find(ram.host_address(), ram.bytes())?.to_vec())
+        let memory = self.memory.as_ref().ok_or(Error::State("there is no guest in this machine"))?;
+        Ok(self.dirty.find(memory.searched())?.to_vec())
     }
 
     /// Copies or zeroes the pages of one range; `segment` is where the search for their origin starts.
     fn put_back(&self, range: &Range<u64>, mut segment: usize, stats: &mut ResetStats) -> Result<usize, Error> {
-        let ram = self.ram()?;
+        let memory = self.memory_of_guest()?;
         let (mut page, end) = (range.start / PAGE_BYTES, range.end / PAGE_BYTES);
         while page < end {
             while self.segments.get(segment).is_some_and(|origin| origin.first_page + origin.pages <= page) {
@@ -90,13 +90,13 @@ impl Machine {
                     let source = origin.source.wrapping_add(((page - origin.first_page) * PAGE_BYTES) as usize);
                     #[expect(unsafe_code, reason = "copying from a mapped snapshot")]
                     // SAFETY: the segment's pages are inside of a mapping in `sources`, and these are among them.
-                    unsafe { ram.copy_in(page * PAGE_BYTES, source, (until - page) * PAGE_BYTES) }?;
+                    unsafe { memory.copy_in(page * PAGE_BYTES, source, (until - page) * PAGE_BYTES) }?;
                     stats.copied_pages += until - page;
                     page = until;
                 }
                 next => {
                     let until = end.min(next.map_or(end, |origin| origin.first_page));
-                    ram.zero(page * PAGE_BYTES, (until - page) * PAGE_BYTES)?;
+                    memory.zero(page * PAGE_BYTES, (until - page) * PAGE_BYTES)?;
                     stats.zeroed_pages += until - page;
                     page = until;
                 }

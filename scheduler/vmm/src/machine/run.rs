@@ -119,7 +119,7 @@ impl Machine {
             duration_ns: start.elapsed().as_nanos() as u64,
             slept_ns: std::mem::take(&mut self.slept).as_nanos() as u64,
             system_calls: words.system_calls.wrapping_sub(calls_before),
-            memory_peak_bytes: words.memory_peak_bytes.min(self.ram()?.bytes()),
+            memory_peak_bytes: words.memory_peak_bytes.min(self.memory_of_guest()?.bytes()),
         };
         Ok((stop, usage))
     }

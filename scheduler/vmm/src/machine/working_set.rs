@@ -4,7 +4,7 @@
 //! first invocation of a snapshot changed, the others change too; those faults are taken in a few calls, before the guest runs.
 //! A working set is a hint and nothing else: wrong or missing pages cost time only.
 
-use mayfly_abi::layout::{MEMORY_MAX_BYTES, PAGE_BYTES};
+use mayfly_abi::layout::{IMAGES_MAX, PAGE_BYTES, image_base};
 
 use super::{Machine, Phase};
 use crate::error::Error;
@@ -36,7 +36,8 @@ impl WorkingSet {
         let (ranges, []) = words.as_chunks::<2>() else { return None };
         let written: Vec<(u32, u32)> =
             ranges.iter().map(|&[first, pages]| (u32::from_le_bytes(first), u32::from_le_bytes(pages))).collect();
-        let pages_max = (MEMORY_MAX_BYTES / PAGE_BYTES) as u32;
+        // Of memory and of images.
+        let pages_max = (image_base(IMAGES_MAX) / PAGE_BYTES) as u32;
         let in_memory = |&(first, pages): &(u32, u32)| first.checked_add(pages).is_some_and(|end| end <= pages_max);
         (written.len() <= RANGES_MAX && written.iter().all(in_memory)).then_some(WorkingSet { written })
     }
@@ -63,9 +64,9 @@ impl Machine {
 
     /// Makes these pages private now.
     pub(super) fn prefetch(&self, set: &WorkingSet) -> Result<(), Error> {
-        let ram = self.ram()?;
+        let memory = self.memory_of_guest()?;
         for &(first, pages) in &set.written {
-            ram.populate(u64::from(first) * PAGE_BYTES, u64::from(pages) * PAGE_BYTES);
+            memory.populate(u64::from(first) * PAGE_BYTES, u64::from(pages) * PAGE_BYTES);
         }
         Ok(())
     }

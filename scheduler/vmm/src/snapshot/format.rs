@@ -1,4 +1,4 @@
-//! The snapshot file, version 1. `docs/snapshot-format.md` is the text that goes with it.
+//! The snapshot file, version 2. `docs/snapshot-format.md` is the text that goes with it.
 //!
 //! ```text
 //! 0        header, one page
@@ -6,13 +6,13 @@
 //! data     the pages of all runs, one after another, page-aligned
 //! ```
 
-use mayfly_abi::layout::{IMAGES_MAX, MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, PAGE_BYTES};
+use mayfly_abi::layout::{IMAGE_STRIDE_BYTES, IMAGES_MAX, MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, PAGE_BYTES, image_base};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// First bytes of a snapshot.
 pub const MAGIC: [u8; 8] = *b"MAYFLYS1";
 /// Version of this format.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Largest number of runs: more could only come from a damaged or hostile file.
 pub const RUNS_MAX: u64 = MEMORY_MAX_BYTES / PAGE_BYTES;
 /// Bytes of a run in the table.
@@ -144,12 +144,23 @@ impl Header {
         header.check(file_bytes).map(|()| header)
     }
 
+    /// Whether the pages up to `end` are all in memory, or all in one image.
+    fn has_pages(&self, first: u64, end: u64) -> bool {
+        let images = self.image_bytes.iter().take(self.images as usize).enumerate();
+        let mut places = images.map(|(index, bytes)| (image_base(index), *bytes)).chain([(0, self.memory_bytes)]);
+        places.any(|(start, bytes)| {
+            let start = start / PAGE_BYTES;
+            start <= first && end <= start + bytes / PAGE_BYTES
+        })
+    }
+
     fn check(&self, file_bytes: u64) -> Result<(), &'static str> {
         let memory_fits = (MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES).contains(&self.memory_bytes);
         if !memory_fits || !self.memory_bytes.is_multiple_of(PAGE_BYTES) {
             return Err("impossible memory size");
         }
-        if self.images as usize > IMAGES_MAX || self.runs > RUNS_MAX {
+        let images_fit = self.image_bytes.iter().all(|bytes| *bytes <= IMAGE_STRIDE_BYTES);
+        if self.images as usize > IMAGES_MAX || !images_fit || self.runs > RUNS_MAX {
             return Err("impossible counts");
         }
         let table_end = PAGE_BYTES + self.runs * RUN_BYTES as u64;
@@ -180,8 +191,8 @@ pub fn parse_runs(header: &Header, table: &[u8]) -> Result<Vec<Run>, &'static st
         }
         let [first_page, pages] = words;
         let end = first_page.checked_add(pages).ok_or("a run wraps around")?;
-        if first_page < next_page || pages == 0 || end > header.memory_bytes / PAGE_BYTES {
-            return Err("a run is out of order or outside of memory");
+        if first_page < next_page || pages == 0 || !header.has_pages(first_page, end) {
+            return Err("a run is out of order or outside of memory and images");
         }
         runs.push(Run { first_page, pages, file_offset });
         next_page = end;
@@ -224,11 +235,34 @@ mod tests {
         assert_eq!(parse_runs(&header(), &runs_to_bytes(&runs)), Ok(runs.to_vec()));
     }
 
-    /// The layout of version 1, so that a change of it is noticed: it needs a new version.
+    #[test]
+    fn runs_are_in_memory_or_in_one_image() {
+        let (memory, image) = (MEMORY_MIN_BYTES / PAGE_BYTES, image_base(0) / PAGE_BYTES);
+        let next = image_base(1) / PAGE_BYTES;
+        let cases = [
+            (memory - 1, 1, true),
+            (memory - 1, 2, false),
+            (memory, 1, false),
+            (image - 1, 1, false),
+            (image - 1, 2, false),
+            (image, 512, true),
+            (image + 511, 2, false),
+            (next, 1024, true),
+            (next + 1024, 1, false),
+            (image_base(2) / PAGE_BYTES, 1, false),
+        ];
+        for (first_page, pages, expected) in cases {
+            let table = runs_to_bytes(&[Run { first_page, pages, file_offset: 0 }]);
+            let header = Header { runs_checksum: xxh3_64(&table), ..header() };
+            assert_eq!(parse_runs(&header, &table).is_ok(), expected, "{first_page:#x}, {pages} pages");
+        }
+    }
+
+    /// The layout of version 2, so that a change of it is noticed: it needs a new version.
     #[test]
     fn the_layout_has_not_moved() {
         let page = header().to_page();
-        assert_eq!(&page[..16], b"MAYFLYS1\x01\0\0\0\x01\0\0\0");
+        assert_eq!(&page[..16], b"MAYFLYS1\x02\0\0\0\x02\0\0\0");
         assert_eq!(page[16..32], [3; 16]);
         assert_eq!(
             [page[32], page[40], page[64 + 2], page[128], page[136], page[145], page[152]],
@@ -259,7 +293,7 @@ mod tests {
         }
 
         #[test]
-        fn runs_that_are_accepted_stay_in_bounds(words in proptest::collection::vec(0_u64..40_000, 0..40)) {
+        fn runs_that_are_accepted_stay_in_bounds(words in proptest::collection::vec(prop_oneof![0_u64..40_000, 0x500_0000_u64..0x500_0240, 0x504_0000_u64..0x504_0420], 0..40)) {
             let table: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
             let table = &table[..table.len() / RUN_BYTES * RUN_BYTES];
             let header = Header { runs: (table.len() / RUN_BYTES) as u64, runs_checksum: xxh3_64(table), ..header() };
@@ -268,7 +302,9 @@ mod tests {
                 for run in runs {
                     prop_assert!(run.first_page >= end && run.pages > 0);
                     end = run.first_page + run.pages;
-                    prop_assert!(end * PAGE_BYTES <= header.memory_bytes);
+                    let places = [(0, header.memory_bytes), (image_base(0), 2 << 20), (image_base(1), 4 << 20)];
+                    let (first, last) = (run.first_page * PAGE_BYTES, end * PAGE_BYTES);
+                    prop_assert!(places.iter().any(|(start, bytes)| first >= *start && last <= start + bytes));
                 }
             }
         }

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::format::{Header, Run, runs_to_bytes};
 use crate::error::Error;
-use crate::ram::Ram;
+use crate::memory::Memory;
 
 /// What goes into a snapshot.
 pub(crate) struct Contents {
@@ -21,8 +21,8 @@ pub(crate) struct Contents {
     pub(crate) pages: Vec<(u64, u64)>,
 }
 
-/// Writes the pages of `ram` to `file` and waits until they are on disk.
-pub(crate) fn save(file: &File, ram: &Ram, contents: &Contents) -> Result<Header, Error> {
+/// Writes the pages of `memory` to `file` and waits until they are on disk.
+pub(crate) fn save(file: &File, memory: &Memory, contents: &Contents) -> Result<Header, Error> {
     let data_offset =
         (PAGE_BYTES + (contents.pages.len() * super::format::RUN_BYTES) as u64).next_multiple_of(PAGE_BYTES);
     let mut runs = Vec::with_capacity(contents.pages.len());
@@ -37,7 +37,7 @@ pub(crate) fn save(file: &File, ram: &Ram, contents: &Contents) -> Result<Header
     writer.seek(SeekFrom::Start(data_offset)).map_err(io("writing a snapshot"))?;
     let mut hasher = Xxh3::new();
     for run in &runs {
-        let bytes = ram.slice(run.address(), run.bytes())?;
+        let bytes = memory.slice(run.address(), run.bytes())?;
         hasher.update(bytes);
         writer.write_all(bytes).map_err(io("writing a snapshot"))?;
     }
@@ -46,7 +46,7 @@ pub(crate) fn save(file: &File, ram: &Ram, contents: &Contents) -> Result<Header
         build: contents.build,
         identity: data_checksum.rotate_left(1) ^ runs_checksum | 1,
         base: contents.base,
-        memory_bytes: ram.bytes(),
+        memory_bytes: memory.bytes(),
         tmp_bytes: contents.tmp_bytes,
         image_bytes: contents.image_bytes,
         images: contents.images,

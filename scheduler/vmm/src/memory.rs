@@ -1,0 +1,212 @@
+//! A guest's memory on the host: its RAM and its images, parts of them laid over by snapshot files.
+//!
+//! All addresses are the guest's. What a guest may write to is mapped privately: it gets copies of its own, and a search of the page tables finds them.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use mayfly_abi::layout::PAGE_BYTES;
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+use vm_memory::mmap::MmapRegionBuilder;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+
+use crate::dirty::Searched;
+use crate::error::Error;
+
+/// Memory of one guest. Unmapped when dropped.
+pub(crate) struct Memory {
+    /// The RAM, which starts at address 0, then the images in their order.
+    regions: Vec<Region>,
+    /// Bounds-checked access to the RAM, for everything but mapping and copying whole pages.
+    ram: GuestMemoryMmap,
+}
+
+/// Consecutive addresses, mapped as one.
+struct Region {
+    guest: u64,
+    base: *mut u8,
+    bytes: u64,
+    is_writable: bool,
+}
+
+impl Region {
+    fn map(guest: u64, bytes: u64, is_writable: bool, file: Option<&File>) -> Result<Region, Error> {
+        let (protection, flags) = match is_writable {
+            true => (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE),
+            false => (ProtFlags::READ, MapFlags::SHARED),
+        };
+        let (at, length) = (std::ptr::null_mut(), bytes as usize);
+        #[expect(unsafe_code, reason = "mapping memory")]
+        // SAFETY: the kernel chooses the address, so nothing that exists is replaced. The mapping is the guest's, and read through `slice`
+        // only where it is RAM or private; an image that shrinks ends the process with its guest.
+        let base = unsafe {
+            match file {
+                Some(file) => rustix::mm::mmap(at, length, protection, flags, file.as_fd(), 0),
+                None => rustix::mm::mmap_anonymous(at, length, protection, flags),
+            }
+        }
+        .map_err(Error::errno("mapping the guest's memory"))?;
+        Ok(Region { guest, base: base.cast(), bytes, is_writable })
+    }
+
+    fn holds(&self, at: u64, bytes: u64) -> bool {
+        at.checked_sub(self.guest).and_then(|offset| offset.checked_add(bytes)).is_some_and(|end| end <= self.bytes)
+    }
+}
+
+/// A region as KVM is told of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slot {
+    pub(crate) guest: u64,
+    pub(crate) bytes: u64,
+    pub(crate) host: u64,
+    pub(crate) is_writable: bool,
+}
+
+impl Memory {
+    /// RAM: zeros, backed by nothing until they are touched.
+    pub(crate) fn new(bytes: u64) -> Result<Memory, Error> {
+        let ram = Region::map(0, bytes, true, None)?;
+        #[expect(unsafe_code, reason = "advice on memory of ours")]
+        // SAFETY: the range is the mapping just made. A huge page would make one touched byte cost 2 MiB.
+        let advised = unsafe { rustix::mm::madvise(ram.base.cast(), bytes as usize, Advice::LinuxNoHugepage) };
+        // A kernel built without huge pages says EINVAL, and has none to avoid.
+        let _ = advised;
+        #[expect(unsafe_code, reason = "vm-memory wraps a mapping that it did not make")]
+        // SAFETY: the mapping is `bytes` long and lives as long as `Memory`, which owns both.
+        let region = unsafe { MmapRegionBuilder::new(bytes as usize).with_raw_mmap_pointer(ram.base) }
+            .build()
+            .map_err(|_| Error::State("the memory region is not valid"))?;
+        let region = GuestRegionMmap::new(region, GuestAddress(0)).ok_or(Error::State("guest memory wraps around"))?;
+        let accessor = GuestMemoryMmap::from_regions(vec![region]);
+        let accessor = accessor.map_err(|_| Error::State("guest memory is empty"))?;
+        Ok(Memory { regions: vec![ram], ram: accessor })
+    }
+
+    /// Adds an image at the guest's address `guest`, which comes after all that is there already.
+    pub(crate) fn add_image(&mut self, guest: u64, file: &File, bytes: u64, is_writable: bool) -> Result<(), Error> {
+        debug_assert!(self.regions.last().is_none_or(|last| last.guest + last.bytes <= guest));
+        self.regions.push(Region::map(guest, bytes, is_writable, Some(file))?);
+        Ok(())
+    }
+
+    /// Size of the RAM.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.regions.first().map_or(0, |ram| ram.bytes)
+    }
+
+    /// What KVM has to be told.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.regions.iter().map(|region| Slot {
+            guest: region.guest,
+            bytes: region.bytes,
+            host: region.base as u64,
+            is_writable: region.is_writable,
+        })
+    }
+
+    /// Where private pages can be.
+    pub(crate) fn searched(&self) -> impl Iterator<Item = Searched> {
+        let slots = self.slots().filter(|slot| slot.is_writable);
+        slots.map(|slot| Searched { guest: slot.guest, host: slot.host, bytes: slot.bytes })
+    }
+
+    /// The RAM for loaders.
+    pub(crate) fn ram(&self) -> &GuestMemoryMmap {
+        &self.ram
+    }
+
+    /// Lays `bytes` of a file, from `offset`, privately over the guest's memory at `at`.
+    pub(crate) fn overlay(&self, at: u64, bytes: u64, file: BorrowedFd<'_>, offset: u64) -> Result<(), Error> {
+        let target = self.writable(at, bytes)?;
+        #[expect(unsafe_code, reason = "mapping a file over a part of our own mapping")]
+        // SAFETY: the range is inside of a mapping that `Memory` owns; no Rust reference into it exists.
+        unsafe {
+            rustix::mm::mmap(
+                target.cast(),
+                bytes as usize,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+                file,
+                offset,
+            )
+        }
+        .map_err(Error::errno("mapping a snapshot"))?;
+        Ok(())
+    }
+
+    /// Drops the private copies of these pages: they are the file's, or zero, again.
+    pub(crate) fn drop_pages(&self, at: u64, bytes: u64) -> Result<(), Error> {
+        let target = self.writable(at, bytes)?;
+        #[expect(unsafe_code, reason = "MADV_DONTNEED changes memory")]
+        // SAFETY: the range is inside of a mapping of ours; no Rust reference into it exists.
+        unsafe { rustix::mm::madvise(target.cast(), bytes as usize, Advice::LinuxDontNeed) }
+            .map_err(Error::errno("dropping guest pages"))
+    }
+
+    /// Takes the faults of writing to these pages now, in one call. Only a help: a host that cannot is no error.
+    pub(crate) fn populate(&self, at: u64, bytes: u64) {
+        if let Ok(target) = self.writable(at, bytes) {
+            #[expect(unsafe_code, reason = "advice on memory of ours")]
+            // SAFETY: the range is inside of a mapping of ours; the call changes no contents.
+            let done = unsafe { rustix::mm::madvise(target.cast(), bytes as usize, Advice::LinuxPopulateWrite) };
+            let _ = done;
+        }
+    }
+
+    /// Copies whole pages from `source` into the guest.
+    ///
+    /// # Safety
+    /// `source` must be readable for `bytes` bytes and lie outside of this memory.
+    #[expect(unsafe_code, reason = "copying between mappings")]
+    pub(crate) unsafe fn copy_in(&self, at: u64, source: *const u8, bytes: u64) -> Result<(), Error> {
+        let target = self.writable(at, bytes)?;
+        // SAFETY: the target is inside of a mapping of ours, the caller sees to the source; they do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(source, target, bytes as usize) };
+        Ok(())
+    }
+
+    /// Fills pages with zeros.
+    pub(crate) fn zero(&self, at: u64, bytes: u64) -> Result<(), Error> {
+        let target = self.writable(at, bytes)?;
+        #[expect(unsafe_code, reason = "writing to a raw mapping")]
+        // SAFETY: the range is inside of a mapping of ours; no Rust reference into it exists.
+        unsafe {
+            std::ptr::write_bytes(target, 0, bytes as usize)
+        };
+        Ok(())
+    }
+
+    /// The guest's bytes from `at`, while the guest is not running.
+    pub(crate) fn slice(&self, at: u64, bytes: u64) -> Result<&[u8], Error> {
+        let target = self.writable(at, bytes)?;
+        #[expect(unsafe_code, reason = "reading a raw mapping")]
+        // SAFETY: the range is inside of a mapping of ours. Only the vCPU, which runs in `&mut self` methods of the machine that
+        // owns this memory, and methods that take `&self` here but are called between runs, write to it.
+        Ok(unsafe { std::slice::from_raw_parts(target, bytes as usize) })
+    }
+
+    /// Writes bytes to the RAM.
+    pub(crate) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.ram.write_slice(bytes, GuestAddress(at)).map_err(|_| Error::State("outside of the guest's memory"))
+    }
+
+    /// Where a range of pages is that a guest may have copies of.
+    fn writable(&self, at: u64, bytes: u64) -> Result<*mut u8, Error> {
+        let found = self.regions.iter().find(|region| region.holds(at, bytes) && region.is_writable);
+        let aligned = at.is_multiple_of(PAGE_BYTES) && bytes.is_multiple_of(PAGE_BYTES);
+        let region = found.filter(|_| aligned).ok_or(Error::State("page range outside of the guest's memory"))?;
+        Ok(region.base.wrapping_add((at - region.guest) as usize))
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        for region in &self.regions {
+            #[expect(unsafe_code, reason = "unmapping what `map` mapped")]
+            // SAFETY: the mapping is ours, and whoever uses it (the VM, `ram`) is dropped by the same owner.
+            let unmapped = unsafe { rustix::mm::munmap(region.base.cast(), region.bytes as usize) };
+            debug_assert!(unmapped.is_ok());
+        }
+    }
+}
