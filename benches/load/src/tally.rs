@@ -217,9 +217,12 @@ impl Tally {
         plan: &Plan,
         started: SystemTime,
         elapsed: Duration,
-        notes: Vec<String>,
+        mut notes: Vec<String>,
         was_stopped: bool,
     ) -> Report {
+        if self.requests.as_ref().is_some_and(|requests| requests.len() == REQUESTS_MAX) {
+            notes.push(format!("requests.csv has the first {REQUESTS_MAX} requests; all the rest is of all of them."));
+        }
         self.close(usize::MAX);
         let end_ns = if was_stopped { self.end_ns.min(elapsed.as_nanos() as u64) } else { self.end_ns };
         let seconds = (end_ns.saturating_sub(self.warm_up_ns) as f64 / 1e9).max(1e-9);
