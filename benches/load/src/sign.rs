@@ -1,7 +1,7 @@
 //! Requests of a target, made once and sent many times, signed if there are credentials.
 //!
 //! A signature of AWS (version 4) covers a date with seconds, the path and the body, and is good for five minutes; a request has
-//! nothing else that changes. So a target's signature is made anew once a minute, and signing costs the sender nothing.
+//! nothing else that changes. So a target's signature is made anew once a minute, and costs the sender only its bytes otherwise.
 
 use std::time::{Duration, Instant, SystemTime};
 
