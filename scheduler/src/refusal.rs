@@ -97,6 +97,16 @@ pub enum Refusal {
     Platform(String),
 }
 
+/// Sooner, the same would happen again.
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+
+impl Refusal {
+    /// For load: try again after that, and not at once.
+    pub(crate) fn throttled(reason: ThrottleReason, limit: u64, present: u64, retry_after: Duration) -> Refusal {
+        Refusal::Throttled { reason, limit, present, retry_after: retry_after.max(RETRY_AFTER_MIN) }
+    }
+}
+
 /// Which limit throttles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThrottleReason {

@@ -13,9 +13,6 @@ use crate::{
     refusal::{Refusal, ThrottleReason},
 };
 
-/// When a caller who was throttled may try again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
 /// The counts.
 #[derive(Debug)]
 pub(crate) struct Concurrency {
@@ -53,26 +50,20 @@ impl Concurrency {
     /// Lets an invocation in, or says which limit is reached.
     pub(crate) fn admit(self: &Arc<Self>, function: &str) -> Result<Permit, Refusal> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let unreserved = counts.limit.saturating_sub(counts.reserved_total);
-        if let Some(reserved) = counts.reserved.get_mut(function) {
-            take(&mut reserved.in_flight, reserved.limit, ThrottleReason::ReservedConcurrency)?;
-            return Ok(Permit { concurrency: self.clone(), reserved_by: Some(function.to_owned()) });
+        if let Some(refusal) = counts.refusal(function) {
+            return Err(refusal);
         }
-        take(&mut counts.unreserved_in_flight, unreserved, ThrottleReason::AccountConcurrency)?;
-        Ok(Permit { concurrency: self.clone(), reserved_by: None })
+        let reserved_by = counts.reserved.contains_key(function).then(|| function.to_owned());
+        match counts.reserved.get_mut(function) {
+            Some(reserved) => reserved.in_flight += 1,
+            None => counts.unreserved_in_flight += 1,
+        }
+        Ok(Permit { concurrency: self.clone(), reserved_by })
     }
 
     /// Why an invocation that came now would not be let in, if so.
     pub(crate) fn refusal(&self, function: &str) -> Option<Refusal> {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (in_flight, limit, reason) = match counts.reserved.get(function) {
-            Some(reserved) => (reserved.in_flight, reserved.limit, ThrottleReason::ReservedConcurrency),
-            None => {
-                let unreserved = counts.limit.saturating_sub(counts.reserved_total);
-                (counts.unreserved_in_flight, unreserved, ThrottleReason::AccountConcurrency)
-            }
-        };
-        (in_flight >= limit).then(|| throttled(reason, limit.into(), in_flight.into()))
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).refusal(function)
     }
 
     /// Whether a function may reserve as much.
@@ -112,17 +103,17 @@ impl Concurrency {
     }
 }
 
-fn take(in_flight: &mut u32, limit: u32, reason: ThrottleReason) -> Result<(), Refusal> {
-    if *in_flight >= limit {
-        return Err(throttled(reason, limit.into(), (*in_flight).into()));
+impl Counts {
+    fn refusal(&self, function: &str) -> Option<Refusal> {
+        let (in_flight, limit, reason) = match self.reserved.get(function) {
+            Some(reserved) => (reserved.in_flight, reserved.limit, ThrottleReason::ReservedConcurrency),
+            None => {
+                let unreserved = self.limit.saturating_sub(self.reserved_total);
+                (self.unreserved_in_flight, unreserved, ThrottleReason::AccountConcurrency)
+            }
+        };
+        (in_flight >= limit).then(|| Refusal::throttled(reason, limit.into(), in_flight.into(), Duration::ZERO))
     }
-    *in_flight += 1;
-    Ok(())
-}
-
-/// A refusal for load.
-fn throttled(reason: ThrottleReason, limit: u64, present: u64) -> Refusal {
-    Refusal::Throttled { reason, limit, present, retry_after: RETRY_AFTER }
 }
 
 impl Drop for Permit {

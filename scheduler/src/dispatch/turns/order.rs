@@ -186,7 +186,8 @@ impl<W: Waits> Order<W> {
         }
         let ahead = line.waiting.len();
         if ahead >= self.rules.waiting_max {
-            return Some(throttled(ThrottleReason::QueueFull, self.rules.waiting_max, ahead, line.expected(ahead)));
+            let (most, wait) = (self.rules.waiting_max as u64, line.expected(ahead));
+            return Some(Refusal::throttled(ThrottleReason::QueueFull, most, ahead as u64, wait));
         }
         line.look(&self.rules, now);
         let (wait, patience) = (line.expected(ahead + 1), line.patience(&self.rules));
@@ -350,28 +351,15 @@ fn charge(busy: Duration, weight: u64) -> u64 {
     (busy.as_nanos() as u64).saturating_mul(1024) / weight
 }
 
-/// A refusal for load.
-fn throttled(reason: ThrottleReason, limit: usize, present: usize, retry_after: Duration) -> Refusal {
-    Refusal::Throttled {
-        reason,
-        limit: limit as u64,
-        present: present as u64,
-        retry_after: retry_after.max(RETRY_AFTER_MIN),
-    }
-}
-
 fn overloaded(patience: Duration, wait: Duration) -> Refusal {
-    throttled(ThrottleReason::Overload, patience.as_millis() as usize, wait.as_millis() as usize, wait)
+    Refusal::throttled(ThrottleReason::Overload, patience.as_millis() as u64, wait.as_millis() as u64, wait)
 }
 
 /// The longest wait is over.
 pub(crate) fn timed_out(wait_max: Duration, retry_after: Duration) -> Refusal {
-    let ms = wait_max.as_millis() as usize;
-    throttled(ThrottleReason::QueueTimeout, ms, ms, retry_after)
+    let ms = wait_max.as_millis() as u64;
+    Refusal::throttled(ThrottleReason::QueueTimeout, ms, ms, retry_after)
 }
-
-/// Sooner, the same would happen again.
-const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 
 /// A duration that follows its samples, an eighth of the way at a time.
 #[derive(Debug, Default, Clone, Copy)]
