@@ -4,20 +4,13 @@ mod support;
 
 use std::time::Duration;
 
-use aws_sdk_lambda::error::ProvideErrorMetadata;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, InvocationType, LastUpdateStatus, LogType, Runtime, State};
 use base64::Engine;
 use serde_json::{Value, json};
-use support::live::{ARN, Answer, Live, ROLE, package, raw, zip_code};
+use support::live::{ARN, Answer, Live, ROLE, package, raw, refused, zip_code};
 
 const HELLO: &str = "def handler(event, context):\n    print('hi')\n    return {'hello': event.get('name', 'world')}\n";
-
-/// Code and message of an error of AWS's client.
-fn refused<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(sent: Result<T, E>) -> (String, String) {
-    let error = sent.expect_err("a refusal");
-    (error.code().unwrap_or_default().to_owned(), error.message().unwrap_or_default().to_owned())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_lives_from_create_to_delete() {

@@ -9,22 +9,15 @@ use std::{
 };
 
 use aws_sdk_lambda::{
-    error::ProvideErrorMetadata,
     operation::publish_layer_version::PublishLayerVersionOutput,
     primitives::Blob,
     types::{Architecture, LayerVersionContentInput, Runtime},
 };
 use serde_json::{Value, json};
-use support::live::{Live, ROLE, package, raw, zip_code};
+use support::live::{Live, ROLE, package, raw, refused, zip_code};
 
 const LAYER: &str = "arn:aws:lambda:us-east-1:000000000000:layer:";
 const MAYFLY: &str = env!("CARGO_BIN_EXE_mayfly");
-
-/// Code and message of an error of AWS's client.
-fn refused<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(sent: Result<T, E>) -> (String, String) {
-    let error = sent.expect_err("a refusal");
-    (error.code().unwrap_or_default().to_owned(), error.message().unwrap_or_default().to_owned())
-}
 
 fn content(files: &[(&str, &str)]) -> LayerVersionContentInput {
     LayerVersionContentInput::builder().zip_file(Blob::new(package(files))).build()

@@ -14,6 +14,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_lambda::{
     Client,
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
+    error::ProvideErrorMetadata,
     operation::invoke::InvokeOutput,
     primitives::Blob,
     types::{FunctionCode, Runtime},
@@ -164,6 +165,12 @@ impl Answer {
         let text = |key: &str| self.payload[key].as_str().unwrap_or_else(|| panic!("{}", self.payload)).to_owned();
         (text("errorType"), text("errorMessage"))
     }
+}
+
+/// Code and message of an error of AWS's client.
+pub fn refused<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(sent: Result<T, E>) -> (String, String) {
+    let error = sent.expect_err("a refusal");
+    (error.code().unwrap_or_default().to_owned(), error.message().unwrap_or_default().to_owned())
 }
 
 /// AWS's client for that endpoint, without retries: tests want to see every answer.
