@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use mayfly_abi::layout::PAGE_BYTES;
+use mayfly_abi::layout::{MEMORY_MAX_BYTES, PAGE_BYTES};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
@@ -17,6 +17,8 @@ use crate::error::Error;
 pub(crate) struct Memory {
     /// The RAM, which starts at address 0, then the images in their order.
     regions: Vec<Region>,
+    /// What KVM is told of, in the order in which it came.
+    slots: Vec<Slot>,
     /// Bounds-checked access to the RAM, for everything but mapping and copying whole pages.
     ram: GuestMemoryMmap,
 }
@@ -26,27 +28,56 @@ struct Region {
     guest: u64,
     base: *mut u8,
     bytes: u64,
+    /// Of those, and addresses that are kept free after them.
+    reserved: u64,
     is_writable: bool,
 }
 
 impl Region {
-    fn map(guest: u64, bytes: u64, is_writable: bool, file: Option<&File>) -> Result<Region, Error> {
+    /// The RAM: zeros, backed by nothing until they are touched, and addresses for as much as it can grow to.
+    fn ram(bytes: u64) -> Result<Region, Error> {
+        let none = (ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE);
+        #[expect(unsafe_code, reason = "reserving addresses")]
+        // SAFETY: the kernel chooses the address, so nothing that exists is replaced; nothing can be read or written there.
+        let base =
+            unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), MEMORY_MAX_BYTES as usize, none.0, none.1) }
+                .map_err(Error::errno("reserving addresses for the guest's memory"))?;
+        let mut region =
+            Region { guest: 0, base: base.cast(), bytes: 0, reserved: MEMORY_MAX_BYTES, is_writable: true };
+        region.grow(bytes)?;
+        Ok(region)
+    }
+
+    /// Makes more of the reserved addresses memory.
+    fn grow(&mut self, bytes: u64) -> Result<(), Error> {
+        let more = bytes.checked_sub(self.bytes).filter(|_| bytes <= self.reserved);
+        let more = more.ok_or(Error::State("impossible memory size"))? as usize;
+        let at = self.base.wrapping_add(self.bytes as usize).cast();
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        #[expect(unsafe_code, reason = "mapping memory over reserved addresses of ours, and advice on it")]
+        // SAFETY: the range is reserved by this region and not in use.
+        unsafe {
+            rustix::mm::mmap_anonymous(at, more, ProtFlags::READ | ProtFlags::WRITE, flags)
+                .map_err(Error::errno("mapping the guest's memory"))?;
+            // A huge page would make one touched byte cost 2 MiB. A kernel built without them says EINVAL, and has none to avoid.
+            let _ = rustix::mm::madvise(at, more, Advice::LinuxNoHugepage);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    fn image(guest: u64, bytes: u64, is_writable: bool, file: &File) -> Result<Region, Error> {
         let (protection, flags) = match is_writable {
             true => (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE),
             false => (ProtFlags::READ, MapFlags::SHARED),
         };
-        let (at, length) = (std::ptr::null_mut(), bytes as usize);
-        #[expect(unsafe_code, reason = "mapping memory")]
+        #[expect(unsafe_code, reason = "mapping a file")]
         // SAFETY: the kernel chooses the address, so nothing that exists is replaced. The mapping is the guest's, and read through `slice`
-        // only where it is RAM or private; an image that shrinks ends the process with its guest.
-        let base = unsafe {
-            match file {
-                Some(file) => rustix::mm::mmap(at, length, protection, flags, file.as_fd(), 0),
-                None => rustix::mm::mmap_anonymous(at, length, protection, flags),
-            }
-        }
-        .map_err(Error::errno("mapping the guest's memory"))?;
-        Ok(Region { guest, base: base.cast(), bytes, is_writable })
+        // only where it is private; an image that shrinks ends the process with its guest.
+        let base =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), bytes as usize, protection, flags, file.as_fd(), 0) }
+                .map_err(Error::errno("mapping an image"))?;
+        Ok(Region { guest, base: base.cast(), bytes, reserved: bytes, is_writable })
     }
 
     fn holds(&self, at: u64, bytes: u64) -> bool {
@@ -64,29 +95,33 @@ pub(crate) struct Slot {
 }
 
 impl Memory {
-    /// RAM: zeros, backed by nothing until they are touched.
+    /// RAM: zeros.
     pub(crate) fn new(bytes: u64) -> Result<Memory, Error> {
-        let ram = Region::map(0, bytes, true, None)?;
-        #[expect(unsafe_code, reason = "advice on memory of ours")]
-        // SAFETY: the range is the mapping just made. A huge page would make one touched byte cost 2 MiB.
-        let advised = unsafe { rustix::mm::madvise(ram.base.cast(), bytes as usize, Advice::LinuxNoHugepage) };
-        // A kernel built without huge pages says EINVAL, and has none to avoid.
-        let _ = advised;
-        #[expect(unsafe_code, reason = "vm-memory wraps a mapping that it did not make")]
-        // SAFETY: the mapping is `bytes` long and lives as long as `Memory`, which owns both.
-        let region = unsafe { MmapRegionBuilder::new(bytes as usize).with_raw_mmap_pointer(ram.base) }
-            .build()
-            .map_err(|_| Error::State("the memory region is not valid"))?;
-        let region = GuestRegionMmap::new(region, GuestAddress(0)).ok_or(Error::State("guest memory wraps around"))?;
-        let accessor = GuestMemoryMmap::from_regions(vec![region]);
-        let accessor = accessor.map_err(|_| Error::State("guest memory is empty"))?;
-        Ok(Memory { regions: vec![ram], ram: accessor })
+        let region = Region::ram(bytes)?;
+        let ram = accessor(&region)?;
+        let slot = Slot { guest: 0, bytes, host: region.base as u64, is_writable: true };
+        Ok(Memory { regions: vec![region], slots: vec![slot], ram })
+    }
+
+    /// Gives the RAM `bytes` in all.
+    pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), Error> {
+        let ram = self.regions.first_mut().ok_or(Error::State("there is no memory"))?;
+        let old = ram.bytes;
+        if bytes == old {
+            return Ok(());
+        }
+        ram.grow(bytes)?;
+        self.ram = accessor(ram)?;
+        self.slots.push(Slot { guest: old, bytes: bytes - old, host: ram.base as u64 + old, is_writable: true });
+        Ok(())
     }
 
     /// Adds an image at the guest's address `guest`, which comes after all that is there already.
     pub(crate) fn add_image(&mut self, guest: u64, file: &File, bytes: u64, is_writable: bool) -> Result<(), Error> {
         debug_assert!(self.regions.last().is_none_or(|last| last.guest + last.bytes <= guest));
-        self.regions.push(Region::map(guest, bytes, is_writable, Some(file))?);
+        let region = Region::image(guest, bytes, is_writable, file)?;
+        self.slots.push(Slot { guest, bytes, host: region.base as u64, is_writable });
+        self.regions.push(region);
         Ok(())
     }
 
@@ -95,20 +130,15 @@ impl Memory {
         self.regions.first().map_or(0, |ram| ram.bytes)
     }
 
-    /// What KVM has to be told.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
-        self.regions.iter().map(|region| Slot {
-            guest: region.guest,
-            bytes: region.bytes,
-            host: region.base as u64,
-            is_writable: region.is_writable,
-        })
+    /// What KVM has to be told, in the order in which it came.
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots
     }
 
     /// Where private pages can be.
     pub(crate) fn searched(&self) -> impl Iterator<Item = Searched> {
-        let slots = self.slots().filter(|slot| slot.is_writable);
-        slots.map(|slot| Searched { guest: slot.guest, host: slot.host, bytes: slot.bytes })
+        let regions = self.regions.iter().filter(|region| region.is_writable);
+        regions.map(|region| Searched { guest: region.guest, host: region.base as u64, bytes: region.bytes })
     }
 
     /// The RAM for loaders.
@@ -200,12 +230,22 @@ impl Memory {
     }
 }
 
+fn accessor(ram: &Region) -> Result<GuestMemoryMmap, Error> {
+    #[expect(unsafe_code, reason = "vm-memory wraps a mapping that it did not make")]
+    // SAFETY: the mapping is `bytes` long and lives as long as `Memory`, which owns both.
+    let region = unsafe { MmapRegionBuilder::new(ram.bytes as usize).with_raw_mmap_pointer(ram.base) }
+        .build()
+        .map_err(|_| Error::State("the memory region is not valid"))?;
+    let region = GuestRegionMmap::new(region, GuestAddress(0)).ok_or(Error::State("guest memory wraps around"))?;
+    GuestMemoryMmap::from_regions(vec![region]).map_err(|_| Error::State("guest memory is empty"))
+}
+
 impl Drop for Memory {
     fn drop(&mut self) {
         for region in &self.regions {
-            #[expect(unsafe_code, reason = "unmapping what `map` mapped")]
+            #[expect(unsafe_code, reason = "unmapping what a region mapped")]
             // SAFETY: the mapping is ours, and whoever uses it (the VM, `ram`) is dropped by the same owner.
-            let unmapped = unsafe { rustix::mm::munmap(region.base.cast(), region.bytes as usize) };
+            let unmapped = unsafe { rustix::mm::munmap(region.base.cast(), region.reserved as usize) };
             debug_assert!(unmapped.is_ok());
         }
     }

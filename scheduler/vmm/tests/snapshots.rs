@@ -248,6 +248,72 @@ fn a_runtime_snapshot_can_get_more_memory() {
     assert!(matches!(Guest::bound_with(&base, Some(&top), 2 * larger).map(|_| ()), Err(Error::State(_))));
 }
 
+/// A machine that was bound to the runtime snapshot ahead of time, and has run, takes the function snapshot over it.
+#[test]
+fn a_guest_can_be_bound_over_its_reset_runtime() {
+    let mut guest = Guest::new("memory-dirty");
+    guest.invoke(&words([3000, 2])).payload();
+    let base = guest.save();
+    let mut guest = Guest::bound(&base, None);
+    // Runs of one page, which are copied, and a long one, which is mapped.
+    guest.invoke(&words([500, 3])).payload();
+    guest.invoke(&words([200, 1])).payload();
+    let (top, saved) = (guest.save(), memory(&guest));
+    for search in BOTH {
+        let mut guest = bound(&base, None, search);
+        let at_first = memory(&guest);
+        guest.invoke(&words([1000, 1])).payload();
+        let refused = guest.bind_over(&base, Some(&top), &[&image()], MEMORY_BYTES);
+        assert!(matches!(refused, Err(Error::State(_))), "it has run since its last reset");
+        guest.machine.reset().expect("reset");
+        assert_same_memory(&guest, &at_first);
+        guest.bind_over(&base, Some(&top), &[&image()], MEMORY_BYTES).expect("bind");
+        assert_same_memory(&guest, &saved);
+        for _ in 0..2 {
+            assert_eq!(guest.invoke(&words([1500, 1])).word(0), 3, "calls are counted in memory");
+            guest.machine.reset().expect("reset");
+            assert_same_memory(&guest, &saved);
+        }
+        let again = guest.bind_over(&base, Some(&top), &[&image()], MEMORY_BYTES);
+        assert!(matches!(again, Err(Error::State(_))), "it has a function already");
+    }
+}
+
+#[test]
+fn a_guest_that_is_bound_over_its_runtime_can_get_more_memory_and_images() {
+    let mut guest = Guest::new("memory-size");
+    let base = guest.save();
+    let added = file_with(&mayfly_probes::added_image());
+    let added = ImageFile::open(&path_of(&added)).expect("the image");
+    let (images, larger) = ([&image(), &added], 512 << 20);
+    let primed = || {
+        let mut guest = Guest::bound(&base, None);
+        assert_eq!(guest.invoke(&words([200 << 20])).payload(), b"errno 12");
+        guest.machine.reset().expect("reset");
+        guest
+    };
+    let mut guest = primed();
+    guest.bind_over(&base, None, &images, larger).expect("bind");
+    assert_eq!(guest.invoke(&words([300 << 20])).payload(), b"mapped");
+    let (top, saved) = (guest.save(), memory(&guest));
+    assert_eq!(saved.len() as u64, larger);
+    let mut guest = primed();
+    guest.bind_over(&base, Some(&top), &images, larger).expect("bind");
+    assert_same_memory(&guest, &saved);
+    assert_eq!(guest.invoke(&words([300 << 20])).payload(), b"mapped");
+    guest.machine.reset().expect("reset");
+    assert_same_memory(&guest, &saved);
+    for (top, images, memory_bytes) in [
+        (Some(&top), &images[..], 2 * larger),
+        (Some(&top), &images[..1], larger),
+        (None, &[][..], MEMORY_BYTES),
+        (None, &images[..], MEMORY_BYTES - (4 << 20)),
+    ] {
+        let refused = primed().bind_over(&base, top, images, memory_bytes);
+        assert!(matches!(refused, Err(Error::State(_))), "{memory_bytes}: {refused:?}");
+    }
+}
+
 #[test]
 fn impossible_sizes_are_refused() {
     let mut guest = Guest::new("event-echo");

@@ -34,6 +34,8 @@ pub(super) struct Source {
 /// Between two runs of a runtime snapshot, this many pages that did not change are saved too: a mapping more costs each bind more than they cost
 /// the one file that all functions share. Data of one library lies so far from that of the next.
 const RUNTIME_GAP_PAGES: u64 = 128;
+/// Runs of a function snapshot up to this long are copied, larger ones are mapped.
+const COPIED_PAGES_MAX: u64 = 32;
 /// Of a function snapshot, of which there are many, so many.
 const FUNCTION_GAP_PAGES: u64 = 2;
 
@@ -44,7 +46,7 @@ impl Machine {
     /// If the machine is not empty or the host refuses.
     pub fn boot(&mut self, images: &[&ImageFile], memory_bytes: u64, tmp_bytes: u64) -> Result<(), Error> {
         self.take_memory(memory_bytes, tmp_bytes)?;
-        self.map_images(images)?;
+        self.add_images(images)?;
         self.give_memory()?;
         let memory = self.memory_of_guest()?;
         let header = kernel::load(memory)?;
@@ -54,12 +56,13 @@ impl Machine {
         self.start_at(header.entry)
     }
 
-    /// Binds to a runtime snapshot, or to a function snapshot on top of one.
+    /// Binds to a runtime snapshot, or to a function snapshot on top of one. The machine may be bound to that runtime snapshot already, and have run:
+    /// then it must have been reset, and what its guest needed of the host is there.
     ///
-    /// With a function snapshot, images and sizes must be those with which it was saved.
+    /// With a function snapshot, images and sizes must be those with which it was saved; those of the runtime snapshot come first.
     ///
     /// # Errors
-    /// If the machine is not empty, the parts do not belong together, or the host refuses.
+    /// If there is another guest in the machine, the parts do not belong together, or the host refuses.
     pub fn bind(
         &mut self,
         base: &Snapshot,
@@ -69,33 +72,63 @@ impl Machine {
         tmp_bytes: u64,
         prefetch: Option<&WorkingSet>,
     ) -> Result<(), Error> {
-        self.take_memory(memory_bytes, tmp_bytes)?;
-        self.map_images(images)?;
+        let is_on_base = self.is_reset
+            && self.images.len() <= images.len()
+            && self.upper_pages.is_empty()
+            && self.base_identity == base.header().identity;
+        if is_on_base {
+            self.add_memory(memory_bytes, tmp_bytes)?;
+        } else {
+            self.take_memory(memory_bytes, tmp_bytes)?;
+        }
+        self.add_images(images)?;
         self.check_belongs(base, top)?;
-        let memory = self.memory_of_guest()?;
-        for snapshot in [Some(base), top].into_iter().flatten() {
-            for run in snapshot.runs() {
-                memory.overlay(run.address(), run.bytes(), snapshot.file.as_fd(), run.file_offset)?;
+        if !is_on_base {
+            let memory = self.memory_of_guest()?;
+            for run in base.runs() {
+                memory.overlay(run.address(), run.bytes(), base.file.as_fd(), run.file_offset)?;
             }
+            self.add_segments(base)?;
+            self.base_identity = base.header().identity;
+        }
+        match top {
+            Some(top) => self.lay(top)?,
+            None => self.write_tables()?,
         }
         self.give_memory()?;
-        self.base_identity = base.header().identity;
-        let runs = top.map_or(&[][..], Snapshot::runs);
-        self.upper_pages = runs.iter().map(|run| run.first_page..run.first_page + run.pages).collect();
-        for snapshot in [Some(base), top].into_iter().flatten() {
-            let upper = self.map_snapshot(snapshot)?;
-            self.segments = lay_over(&self.segments, upper);
-        }
         if let Some(set) = prefetch {
             self.prefetch(set)?;
         }
-        if top.is_none() {
-            self.write_tables()?;
+        self.restored = true;
+        if is_on_base {
+            self.faults_seen = None;
+            self.phase = Phase::Waiting;
+            return self.new_generation();
         }
         let header = kernel::addresses(self.memory_of_guest()?)?;
         self.kernel = Some(header);
-        self.restored = true;
         self.start_at(header.resume)
+    }
+
+    /// Puts the pages of a function snapshot over those of its runtime snapshot.
+    fn lay(&mut self, top: &Snapshot) -> Result<(), Error> {
+        let source = self.add_segments(top)?;
+        let mut copied = Vec::with_capacity(top.runs().len());
+        let memory = self.memory_of_guest()?;
+        for run in top.runs() {
+            if run.pages > COPIED_PAGES_MAX {
+                memory.overlay(run.address(), run.bytes(), top.file.as_fd(), run.file_offset)?;
+                continue;
+            }
+            memory.populate(run.address(), run.bytes());
+            #[expect(unsafe_code, reason = "copying from a mapped snapshot")]
+            // SAFETY: `add_segments` has mapped all runs of the snapshot at `source`.
+            unsafe { memory.copy_in(run.address(), source.wrapping_add(run.file_offset as usize), run.bytes()) }?;
+            copied.push(run.address()..run.address() + run.bytes());
+        }
+        self.copied = copied;
+        self.upper_pages = top.runs().iter().map(|run| run.first_page..run.first_page + run.pages).collect();
+        Ok(())
     }
 
     /// Writes a snapshot of the waiting guest: all that is not zero, or, of a guest bound to snapshots, what differs from the runtime
@@ -158,19 +191,26 @@ impl Machine {
         }
         // Whatever fails from here on, the machine is not empty any more.
         self.phase = Phase::Dead;
-        let memory_bytes = memory_bytes.next_multiple_of(LARGE_PAGE_BYTES);
-        if !(MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES).contains(&memory_bytes) {
-            return Err(Error::State("impossible memory size"));
-        }
-        self.memory = Some(Memory::new(memory_bytes)?);
+        self.memory = Some(Memory::new(whole_memory(memory_bytes)?)?);
         self.tmp_bytes = tmp_bytes;
         Ok(())
     }
 
-    /// Maps the images. Those that the guest can write to are its own copies from now on, and what they were is mapped besides.
-    fn map_images(&mut self, images: &[&ImageFile]) -> Result<(), Error> {
+    /// More memory for a guest that has some.
+    fn add_memory(&mut self, memory_bytes: u64, tmp_bytes: u64) -> Result<(), Error> {
+        self.phase = Phase::Dead;
+        self.is_reset = false;
+        let memory = self.memory.as_mut().ok_or(Error::State("there is no guest in this machine"))?;
+        memory.grow(whole_memory(memory_bytes)?)?;
+        self.tmp_bytes = tmp_bytes;
+        Ok(())
+    }
+
+    /// Maps the images that are not there yet. Those that the guest can write to are its own copies from now on, and what they were is mapped
+    /// besides.
+    fn add_images(&mut self, images: &[&ImageFile]) -> Result<(), Error> {
         let granted = GuestImage::grant(images)?;
-        for (index, (image, file)) in granted.iter().zip(images).enumerate() {
+        for (index, (image, file)) in granted.iter().zip(images).enumerate().skip(self.images.len()) {
             let memory = self.memory.as_mut().ok_or(Error::State("there is no guest in this machine"))?;
             let is_writable = !image.ranges.is_empty();
             memory.add_image(image_base(index), file.file(), image.bytes, is_writable)?;
@@ -184,12 +224,14 @@ impl Machine {
         Ok(())
     }
 
-    /// Gives the memory to the guest, once all mappings are in place: Linux tells KVM of each change to a mapping that is a guest's.
-    fn give_memory(&self) -> Result<(), Error> {
-        for (index, slot) in self.memory_of_guest()?.slots().enumerate() {
+    /// Gives to the guest what it has not got yet, once all mappings are in place: Linux tells KVM of each change to a mapping that is a guest's.
+    fn give_memory(&mut self) -> Result<(), Error> {
+        let slots = self.memory_of_guest()?.slots();
+        for (index, slot) in slots.iter().enumerate().skip(self.slots_given) {
             let flags = if slot.is_writable { 0 } else { KVM_MEM_READONLY };
             self.slot(SLOT_MEMORY + index as u32, slot.guest, slot.bytes, slot.host, flags)?;
         }
+        self.slots_given = slots.len();
         Ok(())
     }
 
@@ -256,8 +298,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Maps a snapshot for reading: where its pages are.
-    fn map_snapshot(&mut self, snapshot: &Snapshot) -> Result<Vec<Segment>, Error> {
+    /// Maps a snapshot for reading: its pages are where memory comes from. Returns the address of the file's first byte.
+    fn add_segments(&mut self, snapshot: &Snapshot) -> Result<*const u8, Error> {
         let end = snapshot.runs().last().map_or(0, |run| run.file_offset + run.bytes());
         let file_bytes = snapshot.file.metadata().map_err(Error::host("looking at a snapshot"))?.len();
         if end > file_bytes {
@@ -269,7 +311,8 @@ impl Machine {
             pages: run.pages,
             source: source.wrapping_add(run.file_offset as usize),
         };
-        Ok(snapshot.runs().iter().map(segment).collect())
+        self.segments = lay_over(&self.segments, snapshot.runs().iter().map(segment).collect());
+        Ok(source)
     }
 
     fn map_source(&mut self, file: &File, bytes: u64) -> Result<*const u8, Error> {
@@ -283,6 +326,13 @@ impl Machine {
         self.sources.push(Source { base, bytes });
         Ok(base.cast_const().cast())
     }
+}
+
+/// The size of a guest's memory, in whole large pages.
+fn whole_memory(bytes: u64) -> Result<u64, Error> {
+    let bytes = bytes.next_multiple_of(LARGE_PAGE_BYTES);
+    let is_possible = (MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES).contains(&bytes);
+    is_possible.then_some(bytes).ok_or(Error::State("impossible memory size"))
 }
 
 impl Drop for Source {

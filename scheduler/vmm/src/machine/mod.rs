@@ -109,6 +109,8 @@ pub struct Machine {
     ns_per_tick_q32: u64,
     mailbox: Mailbox,
     memory: Option<Memory>,
+    /// How many slots of the memory KVM has been told of.
+    slots_given: usize,
     images: Vec<GuestImage>,
     dirty: DirtyPages,
     /// Where the snapshot's bytes of each range of memory are, to put them back.
@@ -119,6 +121,8 @@ pub struct Machine {
     private: Vec<std::ops::Range<u64>>,
     faults_seen: Option<u64>,
     base_identity: u64,
+    /// Ranges of memory that are copies of the function snapshot's pages, and have other pages, or none, mapped below.
+    copied: Vec<std::ops::Range<u64>>,
     /// Pages of the function snapshot that the guest was bound to.
     upper_pages: Vec<std::ops::Range<u64>>,
     tmp_bytes: u64,
@@ -126,6 +130,8 @@ pub struct Machine {
     generations: u64,
     generation: u64,
     restored: bool,
+    /// The guest is what it was when it was bound.
+    is_reset: bool,
     /// Where the log goes as it comes, instead of to whoever runs the guest.
     output: Option<File>,
 }
@@ -155,6 +161,7 @@ impl Machine {
             slept: std::time::Duration::ZERO,
             mailbox,
             memory: None,
+            slots_given: 0,
             images: Vec::new(),
             dirty: DirtyPages::open()?,
             segments: Vec::new(),
@@ -162,11 +169,13 @@ impl Machine {
             private: Vec::new(),
             faults_seen: None,
             base_identity: 0,
+            copied: Vec::new(),
             upper_pages: Vec::new(),
             tmp_bytes: 0,
             generations: 0,
             generation: 0,
             restored: false,
+            is_reset: false,
             output: None,
         };
         machine.slot(SLOT_MAILBOX, MAILBOX, mayfly_abi::mailbox::BYTES, machine.mailbox.host_address(), 0)?;

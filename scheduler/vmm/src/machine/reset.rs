@@ -46,6 +46,11 @@ impl Machine {
             if range.end - range.start >= DROP_FROM_BYTES {
                 memory.drop_pages(range.start, range.end - range.start)?;
                 stats.dropped_pages += (range.end - range.start) / PAGE_BYTES;
+                // Copies of the snapshot's are not what is mapped there.
+                for copied in self.copied_within(&range) {
+                    segment = self.put_back(&copied, segment, &mut stats)?;
+                    kept.push(copied);
+                }
             } else {
                 segment = self.put_back(&range, segment, &mut stats)?;
                 kept.push(range);
@@ -55,10 +60,18 @@ impl Machine {
         self.faults_seen = Some(faults()?);
         self.mailbox.clear()?;
         self.restored = true;
+        self.is_reset = true;
         self.new_generation()?;
         self.phase = Phase::Waiting;
         stats.duration_ns = start.elapsed().as_nanos() as u64;
         Ok(stats)
+    }
+
+    /// The parts of a range whose pages the bind has copied.
+    fn copied_within(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        let first = self.copied.partition_point(|copied| copied.end <= range.start);
+        let within = self.copied[first..].iter().take_while(|copied| copied.start < range.end);
+        within.map(|copied| copied.start.max(range.start)..copied.end.min(range.end))
     }
 
     /// The pages that are private now.

@@ -91,6 +91,7 @@ impl Machine {
             return Err(Error::State("there is no guest that can run in this machine"));
         }
         self.phase = Phase::Dead;
+        self.is_reset = false;
         self.slept = Duration::ZERO;
         let start = Instant::now();
         let calls_before = self.mailbox.guest_words().system_calls;

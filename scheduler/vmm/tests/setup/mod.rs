@@ -88,6 +88,17 @@ impl Guest {
         Ok(Guest { machine })
     }
 
+    /// Binds its machine once more.
+    pub fn bind_over(
+        &mut self,
+        base: &Snapshot,
+        top: Option<&Snapshot>,
+        images: &[&ImageFile],
+        memory_bytes: u64,
+    ) -> Result<(), Error> {
+        self.machine.bind(base, top, images, memory_bytes, TMP_BYTES, None)
+    }
+
     /// Hands it an event.
     pub fn invoke(&mut self, payload: &[u8]) -> Outcome {
         self.invoke_within(payload, PATIENCE)
