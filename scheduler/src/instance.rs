@@ -28,6 +28,8 @@ pub(crate) struct Instance {
     pub(crate) served: u64,
     /// Whether its memory is the snapshot's: the next event carries what differs between instances.
     pub(crate) is_restored: bool,
+    /// Whether it has given back the memory that it needs only to be fast.
+    pub(crate) is_trimmed: bool,
     /// Since when it waits.
     pub(crate) idle_since: Instant,
 }
@@ -45,7 +47,9 @@ impl Instance {
         let bound = |report: &Report| matches!(report, Report::Bound);
         carry_out(&mut *shell, Command::Bind(binding), limits::BIND_TIMEOUT, bound).await?;
         let now = Instant::now();
-        Ok(Instance { machine: shell, stream, bind: now - start, served: 0, is_restored: true, idle_since: now })
+        let bind = now - start;
+        let (is_restored, is_trimmed) = (true, false);
+        Ok(Instance { machine: shell, stream, bind, served: 0, is_restored, is_trimmed, idle_since: now })
     }
 
     /// Gives it an event. On an error the event has not been seen by anyone. `record` takes its working set.
@@ -53,6 +57,7 @@ impl Instance {
         self.machine.start(Command::Run { event: Some(event), timeout, record })?;
         self.served += 1;
         self.is_restored = false;
+        self.is_trimmed = false;
         // The machine itself ends the guest in time; if it does not even do that, it is ended from here.
         Ok(Running { instance: self, deadline: Instant::now() + timeout + limits::REPORT_GRACE })
     }
@@ -62,6 +67,14 @@ impl Instance {
         let done = |report: &Report| matches!(report, Report::ResetDone);
         carry_out(&mut *self.machine, Command::Reset, limits::RESET_TIMEOUT, done).await?;
         self.is_restored = true;
+        Ok(self)
+    }
+
+    /// Gives back memory that it needs only to be fast.
+    pub(crate) async fn trim(mut self) -> Result<Instance, Gone> {
+        let done = |report: &Report| matches!(report, Report::Trimmed);
+        carry_out(&mut *self.machine, Command::Trim, limits::RESET_TIMEOUT, done).await?;
+        self.is_trimmed = true;
         Ok(self)
     }
 

@@ -43,7 +43,7 @@ pub(super) async fn bake(
 async fn bind(deployer: &Deployer, binding: &Binding) -> Result<Instance, DeployError> {
     let mut tries = 1;
     loop {
-        let shell = deployer.dispatcher.pool.take().await.map_err(DeployError)?;
+        let shell = deployer.dispatcher.pool.take_for(binding).await.map_err(DeployError)?;
         match Instance::bind(shell, binding, INIT_STREAM.into()).await {
             Ok(instance) => return Ok(instance),
             Err(Gone::Ended(_)) if tries < limits::SHELL_TRIES => tries += 1,

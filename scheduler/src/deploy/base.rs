@@ -11,11 +11,15 @@ use sha2::{Digest, Sha256};
 use super::{DeployError, Deployer, blocking, files, hex};
 use crate::{
     catalog::{Directory, image_name, snapshot_name},
+    configuration::Configuration,
     files::write_durably,
     image::{self, ImageError, Tree},
+    invoke::{InitMeta, InvokeMeta},
     limits,
-    machine::{Command, Image, Report, Snapshot, Stop, carry_out, report},
+    machine::{Binding, Command, Image, Report, Snapshot, Stop, carry_out, report},
+    pool::{Primed, Rehearsal},
     runtime::{ENVIRONMENT, Executor, PYTHON_SIDE, RuntimeRecord},
+    settings::Settings,
 };
 
 /// Path of the built-in program in the guest.
@@ -52,6 +56,8 @@ pub(crate) struct Plan {
 pub(crate) struct Base {
     pub(crate) images: Vec<Arc<Image>>,
     pub(crate) snapshot: Arc<Snapshot>,
+    /// Shells that are bound to it ahead of time.
+    pub(crate) primed: Arc<Primed>,
     /// Names what both were made from.
     pub(crate) key: String,
 }
@@ -121,8 +127,31 @@ pub(super) async fn prepare(deployer: &Deployer, plan: &Plan) -> Result<Base, De
                 .ok_or_else(|| DeployError("the runtime snapshot that was just written cannot be opened".into()))?
         }
     };
-    let images = images.into_iter().map(Arc::new).collect();
-    Ok(Base { images, snapshot: Arc::new(snapshot), key: plan.key.clone() })
+    let images: Vec<_> = images.into_iter().map(Arc::new).collect();
+    let snapshot = Arc::new(snapshot);
+    let binding = Binding {
+        base: snapshot.clone(),
+        top: None,
+        working_set: Arc::default(),
+        images: images.clone(),
+        memory_bytes: MEMORY_MIN_BYTES,
+        tmp_bytes: TMP_BYTES,
+        primed: None,
+    };
+    let settings = &deployer.settings;
+    let primed = Primed::new(deployer.dispatcher.pool.clone(), binding, rehearsal(settings), settings.shells);
+    Ok(Base { images, snapshot, primed: Arc::new(primed), key: plan.key.clone() })
+}
+
+/// A function of the standard library that takes an event and a context, and has no effect.
+pub(crate) const REHEARSED: &str = "operator.is_";
+
+fn rehearsal(settings: &Settings) -> Rehearsal {
+    let configuration = Configuration { handler: REHEARSED.into(), ..Configuration::default() };
+    Rehearsal {
+        init_meta: InitMeta::new(&configuration, "$LATEST", settings).to_json(),
+        invoke_meta: InvokeMeta::rehearsal().to_json(),
+    }
 }
 
 /// Writes those of `wanted` that this program brings, where they are not there.

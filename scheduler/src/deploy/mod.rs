@@ -21,6 +21,8 @@ use std::{
     },
 };
 
+#[cfg(test)]
+pub(crate) use base::REHEARSED;
 use base::{Base, Plan};
 pub(crate) use files::write_image;
 use sha2::{Digest, Sha256};
@@ -144,6 +146,7 @@ impl Deployer {
             images,
             memory_bytes: u64::from(revision.configuration.memory_mb) << 20,
             tmp_bytes: u64::from(revision.configuration.ephemeral_storage_mb) << 20,
+            primed: Some(base.primed.clone()),
         };
         let key = key(&base.key, revision, &meta);
         let path = self.directory.snapshot(&key);
@@ -153,6 +156,7 @@ impl Deployer {
         };
         Ok(match loaded {
             Loaded::Ready(binding, log) => {
+                binding.top.iter().for_each(|top| base.primed.expect(top));
                 let working_set = Arc::new(WorkingSet::open(&self.directory.working_set(&key)));
                 Loaded::Ready(Binding { working_set, ..binding }, log)
             }

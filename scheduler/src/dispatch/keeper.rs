@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Dispatcher;
-use crate::limits;
+use crate::{clock::Instant, limits};
 
 /// Looks through the idle instances, until the dispatcher is dropped. `memory` says how many bytes the host has available.
 pub(crate) async fn keep(dispatcher: Weak<Dispatcher>, memory: impl Fn() -> Option<u64>) {
@@ -26,6 +26,7 @@ fn look(dispatcher: &Arc<Dispatcher>, memory: &impl Fn() -> Option<u64>) {
             lane.drop_oldest();
         }
     }
+    trim(dispatcher, now);
     let available = memory().unwrap_or(u64::MAX);
     dispatcher.memory_available_bytes.store(available, Ordering::Relaxed);
     if available < dispatcher.bounds.memory_reserve_bytes {
@@ -35,6 +36,17 @@ fn look(dispatcher: &Arc<Dispatcher>, memory: &impl Fn() -> Option<u64>) {
         tracing::warn!(available, ended, "memory is low: idle instances are given up");
     }
     dispatcher.feed();
+}
+
+/// Lets instances that are not in steady use give back what they do not need, a few at a time.
+fn trim(dispatcher: &Dispatcher, now: Instant) {
+    let Some(then) = now.checked_sub(limits::TRIM_AFTER) else { return };
+    let mut left = limits::TRIMS_AT_A_LOOK;
+    for lane in dispatcher.lanes() {
+        while left > 0 && lane.trim_one(then) {
+            left -= 1;
+        }
+    }
 }
 
 /// `MemAvailable` of the host.

@@ -48,7 +48,8 @@ struct State {
     waiting: VecDeque<oneshot::Sender<Result<Lease, Refusal>>>,
     instances: usize,
     binding: usize,
-    resetting: usize,
+    /// Instances that are being reset or trimmed.
+    away: usize,
     /// Nothing is kept idle any more.
     is_retired: bool,
     /// In the dispatcher's queue for room.
@@ -201,7 +202,7 @@ impl Lane {
         let _one_of_few = self.dispatcher.binds.acquire().await.map_err(|error| error.to_string())?;
         let mut gone = String::new();
         for _ in 0..limits::SHELL_TRIES {
-            let shell = self.dispatcher.pool.take().await?;
+            let shell = self.dispatcher.pool.take_for(&self.binding).await?;
             let stream = crate::invoke::log_stream(self.dispatcher.clock.unix_ms());
             match Instance::bind(shell, &self.binding, stream).await {
                 Ok(instance) => return Ok(instance),
@@ -215,14 +216,18 @@ impl Lane {
     /// Puts an instance where it is needed: to the one who waits for longest, else idle.
     pub(crate) fn give_back(&self, mut instance: Instance, seat: Seat) {
         instance.idle_since = self.dispatcher.clock.now();
-        let mut held = Held { instance, seat };
+        self.put(Held { instance, seat });
+    }
+
+    fn put(&self, mut held: Held) {
         let Some(lane) = self.this.upgrade() else { return };
         loop {
             let mut state = self.state();
             let Some(turn) = state.waiting.pop_front() else {
                 // Room that nobody here needs is for those who wait for it elsewhere.
                 if !state.is_retired && !self.dispatcher.is_anyone_hungry() {
-                    state.idle.push(held);
+                    let at = state.idle.partition_point(|other| other.instance.idle_since <= held.instance.idle_since);
+                    state.idle.insert(at, held);
                     return;
                 }
                 drop(state);
@@ -247,12 +252,12 @@ impl Lane {
 
     /// An instance is being reset: one who waits may as well wait for it.
     pub(crate) fn reset_begins(&self) {
-        self.state().resetting += 1;
+        self.state().away += 1;
     }
 
     /// Counts a reset.
     pub(crate) fn reset_ended(&self) {
-        self.state().resetting -= 1;
+        self.state().away -= 1;
         self.dispatcher.resets.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -290,6 +295,31 @@ impl Lane {
         oldest.is_some()
     }
 
+    /// Lets an instance that has been idle since `then` or longer give back memory that it needs only to be fast; false if there is none left.
+    pub(super) fn trim_one(&self, then: Instant) -> bool {
+        let Some(lane) = self.this.upgrade() else { return false };
+        let held = {
+            let mut state = self.state();
+            let is_due = |held: &Held| !held.instance.is_trimmed && held.instance.idle_since <= then;
+            let Some(at) = state.idle.iter().position(is_due) else { return false };
+            state.away += 1;
+            state.idle.remove(at)
+        };
+        self.spawn(async move {
+            let Held { instance, seat } = held;
+            let trimmed = instance.trim().await;
+            lane.state().away -= 1;
+            match trimmed {
+                Ok(instance) => lane.put(Held { instance, seat }),
+                Err(why) => {
+                    tracing::error!(%why, "an idle instance is gone");
+                    lane.failed();
+                }
+            }
+        });
+        true
+    }
+
     /// Forgets callers who have gone.
     pub(super) fn forget_gone(&self) {
         self.state().waiting.retain(|turn| !turn.is_closed());
@@ -303,7 +333,7 @@ impl Lane {
 
     /// Whether somebody waits for whom no instance is on its way. They all have a turn: what they wait for can run.
     fn wants_bind(&self, state: &State) -> bool {
-        let coming = state.binding + state.resetting;
+        let coming = state.binding + state.away;
         state.waiting.len() > coming && state.instances < self.dispatcher.bounds.instances_per_function_max
     }
 

@@ -53,7 +53,7 @@ impl Bounds {
 
 /// What lanes share.
 pub(crate) struct Dispatcher {
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) bounds: Bounds,
     pub(crate) clock: Clock,
     pub(crate) turns: Arc<Turns>,
@@ -75,7 +75,7 @@ struct Room(Arc<Dispatcher>);
 
 impl Dispatcher {
     /// Must be called in a tokio runtime.
-    pub(crate) fn new(pool: Pool, bounds: Bounds, clock: Clock) -> Arc<Dispatcher> {
+    pub(crate) fn new(pool: Arc<Pool>, bounds: Bounds, clock: Clock) -> Arc<Dispatcher> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Arc::new(Dispatcher {
             pool,

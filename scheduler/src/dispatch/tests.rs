@@ -41,7 +41,7 @@ const BOUNDS: Bounds = Bounds {
 async fn fixture(host: ScriptedHost, bounds: Bounds) -> Fixture {
     let counts = host.counts.clone();
     let clock = Clock::From(Instant::now());
-    let dispatcher = Dispatcher::new(Pool::start(Arc::new(host), 2), bounds, clock);
+    let dispatcher = Dispatcher::new(Arc::new(Pool::start(Arc::new(host), 2)), bounds, clock);
     let lane = Lane::new(dispatcher.clone(), binding("f"));
     let concurrency = Arc::new(Concurrency::new(1000));
     let fixture = Fixture { dispatcher, lane, counts, log: Arc::default(), concurrency, clock, mode: StateMode::Reuse };
@@ -289,6 +289,25 @@ async fn what_is_idle_for_long_is_given_up() {
     assert_eq!(fixture.instances(), (1, 1), "the last one used is the first one used again");
     ms(62_000).await;
     assert_eq!((fixture.instances(), fixture.count(|c| &c.alive)), ((0, 0), 2));
+    keeper.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_idle_for_a_while_gives_memory_back_once() {
+    let fixture = fixture(host(), BOUNDS).await;
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || None));
+    fixture.invoke(json!({})).await.expect("it runs");
+    ms(1500).await;
+    assert_eq!(fixture.count(|c| &c.trims), 0, "it may be called again soon");
+    for (calls, trims) in [(0, 1), (0, 1), (1, 2)] {
+        for _ in 0..calls {
+            assert_eq!(fixture.invoke(json!({})).await.expect("it runs").start, Start::Warm);
+        }
+        ms(10_000).await;
+        assert_eq!((fixture.count(|c| &c.trims), fixture.instances()), (trims, (1, 1)));
+    }
+    ms(51_000).await;
+    assert_eq!(fixture.instances(), (0, 0), "it was idle all the time");
     keeper.abort();
 }
 

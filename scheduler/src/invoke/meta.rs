@@ -103,6 +103,27 @@ pub(crate) struct InvokeMeta<'a> {
     pub(crate) restore: Option<RestoreMeta<'a>>,
 }
 
+impl InvokeMeta<'_> {
+    /// Of an invocation that nobody asked for.
+    pub(crate) fn rehearsal() -> InvokeMeta<'static> {
+        InvokeMeta {
+            request_id: "00000000-0000-0000-0000-000000000000",
+            deadline_ms: 0,
+            invoked_function_arn: "",
+            client_context: None,
+            identity: None,
+            trace_id: None,
+            tenant_id: None,
+            restore: Some(RestoreMeta::new(INIT_STREAM)),
+        }
+    }
+
+    /// As it is sent.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
 /// What differs between the instances of a snapshot.
 #[derive(Debug, Serialize)]
 pub(crate) struct RestoreMeta<'a> {

@@ -15,11 +15,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 pub(crate) use failure::Failure;
 pub(crate) use log::timestamp;
-pub(crate) use meta::{INIT_STREAM, InitMeta};
+pub(crate) use meta::{INIT_STREAM, InitMeta, InvokeMeta};
 
 use self::{
     log::{Figures, InvocationLog},
-    meta::{InvokeMeta, RestoreMeta},
+    meta::RestoreMeta,
 };
 use crate::{
     catalog::Revision,
@@ -162,7 +162,7 @@ impl Flight {
             tenant_id: None,
             restore: instance.is_restored.then(|| RestoreMeta::new(&stream)),
         };
-        let meta = serde_json::to_vec(&meta).unwrap_or_default();
+        let meta = meta.to_json();
         let event = Event { kind: mayfly_abi::record::INVOKE, meta: &meta, payload: &invocation.payload };
         let record = (instance.served == 0).then(|| lane.working_set().to_record()).flatten();
         let is_recorded = record.is_some();

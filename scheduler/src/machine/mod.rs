@@ -21,6 +21,8 @@ use std::{
 pub(crate) use mayfly_vmm::Stop;
 pub(crate) use working_set::WorkingSet;
 
+use crate::pool::Primed;
+
 /// Makes machines, and opens the files that they are given.
 pub(crate) trait Host: Send + Sync {
     /// A new shell. Blocks for a moment.
@@ -80,6 +82,8 @@ pub(crate) struct Binding {
     pub(crate) images: Vec<Arc<Image>>,
     pub(crate) memory_bytes: u64,
     pub(crate) tmp_bytes: u64,
+    /// Shells that are bound to the base already.
+    pub(crate) primed: Option<Arc<Primed>>,
 }
 
 /// What a machine can be told.
@@ -93,7 +97,7 @@ pub(crate) enum Command<'a> {
         tmp_bytes: u64,
         output: Option<&'a File>,
     },
-    /// Shell: become an instance.
+    /// Shell: become an instance; or, with a function on top of what it is bound to already, another one.
     Bind(&'a Binding),
     /// Instance: go on, with an event if there is one, and write the working set of this run if there is a file.
     Run { event: Option<Event<'a>>, timeout: Duration, record: Option<&'a File> },
@@ -101,6 +105,8 @@ pub(crate) enum Command<'a> {
     Save { to: &'a File },
     /// Instance: become what it was when it was bound.
     Reset,
+    /// Instance: give back memory that it needs only to be fast.
+    Trim,
 }
 
 /// An event for a guest.
@@ -120,6 +126,7 @@ pub(crate) enum Report {
     Stopped(Stopped),
     Saved,
     ResetDone,
+    Trimmed,
     /// The command could not be carried out; the machine is of no more use.
     Failed(String),
 }

@@ -124,6 +124,7 @@ impl Machine for VmmMachine {
             }
             Command::Save { to } => shell.send(mayfly_vmm::Command::Save { to }),
             Command::Reset => shell.send(mayfly_vmm::Command::Reset),
+            Command::Trim => shell.send(mayfly_vmm::Command::Trim),
         };
         sent.map_err(|error| Gone::Ended(error.to_string()))
     }
@@ -150,6 +151,7 @@ fn translate(report: mayfly_vmm::Report) -> Report {
         mayfly_vmm::Report::Bound => Report::Bound,
         mayfly_vmm::Report::Saved { .. } => Report::Saved,
         mayfly_vmm::Report::ResetDone(_) => Report::ResetDone,
+        mayfly_vmm::Report::Trimmed { .. } => Report::Trimmed,
         mayfly_vmm::Report::Failed(why) => Report::Failed(why),
         mayfly_vmm::Report::Stopped(stopped) => Report::Stopped(Stopped {
             stop: stopped.stop,
@@ -165,6 +167,15 @@ fn translate(report: mayfly_vmm::Report) -> Report {
 }
 
 impl Snapshot {
+    /// The pages of it that a bind copies.
+    pub(crate) fn copied(&self) -> mayfly_vmm::WorkingSet {
+        match self {
+            Snapshot::Vmm(snapshot) => mayfly_vmm::WorkingSet::copied(snapshot),
+            #[cfg(test)]
+            Snapshot::Scripted(_) => mayfly_vmm::WorkingSet::default(),
+        }
+    }
+
     #[allow(clippy::unnecessary_wraps, reason = "in tests there are others")]
     fn file(&self) -> Result<&mayfly_vmm::Snapshot, Gone> {
         match self {

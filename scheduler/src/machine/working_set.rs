@@ -38,6 +38,14 @@ impl WorkingSet {
         }
     }
 
+    /// These pages, not kept in any file.
+    pub(crate) fn of(pages: &mayfly_vmm::WorkingSet) -> WorkingSet {
+        let file = memfd_create("mayfly-working-set", MemfdFlags::CLOEXEC).map(File::from).ok();
+        let file = file.filter(|mut file| file.write_all(&pages.to_bytes()).is_ok());
+        let is_recorded = AtomicBool::new(file.is_some());
+        WorkingSet { file, is_recorded, ..WorkingSet::default() }
+    }
+
     /// The file to be written by a first invocation, unless it is, or is being, written.
     pub(crate) fn to_record(&self) -> Option<&File> {
         if self.is_recording.load(Ordering::Relaxed) || self.recorded().is_some() {

@@ -58,7 +58,7 @@ pub(super) async fn open_with(
         let function = &record.function;
         concurrency.reserve(&function.configuration.name, function.reserved_concurrency);
     }
-    let pool = Pool::start(host.clone(), settings.shells);
+    let pool = Arc::new(Pool::start(host.clone(), settings.shells));
     let dispatcher = Dispatcher::new(pool, bounds(&settings), clock);
     tokio::spawn(keep(Arc::downgrade(&dispatcher), available_memory));
     if settings.overload_control {

@@ -17,6 +17,7 @@ use setup::{MEMORY_BYTES, PATIENCE, TMP_BYTES, file_with, host, image, path_of, 
 
 const TESTS: &[(&str, fn())] = &[
     ("a_shell_boots_saves_binds_runs_and_resets", a_shell_boots_saves_binds_runs_and_resets),
+    ("a_shell_can_be_bound_to_the_runtime_ahead_of_time", a_shell_can_be_bound_to_the_runtime_ahead_of_time),
     ("large_events_answers_and_logs_come_through", large_events_answers_and_logs_come_through),
     ("every_stop_comes_through", every_stop_comes_through),
     ("a_working_set_is_recorded_and_used", a_working_set_is_recorded_and_used),
@@ -179,6 +180,26 @@ fn a_shell_boots_saves_binds_runs_and_resets() {
         let report = command(&mut shell, Command::Reset);
         assert!(matches!(report, Report::ResetDone(stats) if stats.copied_pages > 0), "{report:?}");
     }
+}
+
+fn a_shell_can_be_bound_to_the_runtime_ahead_of_time() {
+    let zygote = zygote();
+    let base = snapshot_of(&zygote, "files-leave");
+    let mut shell_of_base = shell(&zygote);
+    bind(&mut shell_of_base, &base, None);
+    assert_eq!(invoke(&mut shell_of_base, b"the function"), b"");
+    let top = save(&mut shell_of_base);
+    let mut shell = shell(&zygote);
+    bind(&mut shell, &base, None);
+    assert_eq!(invoke(&mut shell, b"a rehearsal"), b"");
+    assert!(matches!(command(&mut shell, Command::Reset), Report::ResetDone(_)));
+    bind(&mut shell, &base, Some(&top));
+    assert_eq!(invoke(&mut shell, b"an invocation"), b"the function");
+    let report = command(&mut shell, Command::Trim);
+    assert!(matches!(report, Report::Trimmed { pages } if pages > 0), "{report:?}");
+    assert_eq!(invoke(&mut shell, b"another"), b"an invocation");
+    assert!(matches!(command(&mut shell, Command::Reset), Report::ResetDone(_)));
+    assert_eq!(invoke(&mut shell, b"one more"), b"the function");
 }
 
 fn large_events_answers_and_logs_come_through() {

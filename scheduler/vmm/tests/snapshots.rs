@@ -256,7 +256,7 @@ fn a_guest_can_be_bound_over_its_reset_runtime() {
     let base = guest.save();
     let mut guest = Guest::bound(&base, None);
     // Runs of one page, which are copied, and a long one, which is mapped.
-    guest.invoke(&words([500, 3])).payload();
+    guest.invoke(&words([500, 4])).payload();
     guest.invoke(&words([200, 1])).payload();
     let (top, saved) = (guest.save(), memory(&guest));
     for search in BOTH {
@@ -276,6 +276,38 @@ fn a_guest_can_be_bound_over_its_reset_runtime() {
         }
         let again = guest.bind_over(&base, Some(&top), &[&image()], MEMORY_BYTES);
         assert!(matches!(again, Err(Error::State(_))), "it has a function already");
+    }
+}
+
+/// What is given back was the snapshot's, wherever it came from; the guest's own stays.
+#[test]
+fn a_trimmed_guest_has_the_memory_that_it_had() {
+    let mut guest = Guest::new("memory-dirty");
+    let base = guest.save();
+    let mut guest = Guest::bound(&base, None);
+    guest.invoke(&words([500, 4])).payload();
+    guest.invoke(&words([200, 1])).payload();
+    let (top, saved) = (guest.save(), memory(&guest));
+    for search in BOTH {
+        let mut guest = bound(&base, Some(&top), search);
+        assert_eq!(guest.invoke(&words([0, 1])).word(0), 2);
+        for round in 0..3_u64 {
+            let now = memory(&guest);
+            let given = guest.machine.trim().expect("trim");
+            assert!(round > 0 || given >= 300, "{given} pages were given back: the bind has copied more");
+            assert_same_memory(&guest, &now);
+            let more = guest.machine.trim().expect("trim");
+            // The old page map does not tell the page of zeros, which reading all memory has put everywhere, from others.
+            assert!(search == Search::OldPageMap || more == 0, "{more} pages more");
+            assert_eq!(guest.invoke(&words([700, 1])).word(0), 3 + round, "calls are counted in memory");
+        }
+        guest.machine.reset().expect("reset");
+        assert_same_memory(&guest, &saved);
+        guest.machine.trim().expect("trim");
+        assert_same_memory(&guest, &saved);
+        assert_eq!(guest.invoke(&words([700, 1])).word(0), 2);
+        guest.machine.reset().expect("reset");
+        assert_same_memory(&guest, &saved);
     }
 }
 

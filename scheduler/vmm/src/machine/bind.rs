@@ -116,7 +116,7 @@ impl Machine {
         let mut copied = Vec::with_capacity(top.runs().len());
         let memory = self.memory_of_guest()?;
         for run in top.runs() {
-            if run.pages > COPIED_PAGES_MAX {
+            if !is_copied(run) {
                 memory.overlay(run.address(), run.bytes(), top.file.as_fd(), run.file_offset)?;
                 continue;
             }
@@ -124,9 +124,10 @@ impl Machine {
             #[expect(unsafe_code, reason = "copying from a mapped snapshot")]
             // SAFETY: `add_segments` has mapped all runs of the snapshot at `source`.
             unsafe { memory.copy_in(run.address(), source.wrapping_add(run.file_offset as usize), run.bytes()) }?;
-            copied.push(run.address()..run.address() + run.bytes());
+            copied.push(*run);
         }
         self.copied = copied;
+        self.top = Some(top.file.try_clone().map_err(Error::host("keeping a snapshot open"))?);
         self.upper_pages = top.runs().iter().map(|run| run.first_page..run.first_page + run.pages).collect();
         Ok(())
     }
@@ -170,7 +171,7 @@ impl Machine {
     }
 
     /// Whether a page differs from what this machine was bound to.
-    fn differs(&self, memory: &Memory, page: u64) -> Result<bool, Error> {
+    pub(super) fn differs(&self, memory: &Memory, page: u64) -> Result<bool, Error> {
         let now = memory.slice(page * PAGE_BYTES, PAGE_BYTES)?;
         let index = self.segments.partition_point(|segment| segment.first_page + segment.pages <= page);
         match self.segments.get(index) {
@@ -326,6 +327,11 @@ impl Machine {
         self.sources.push(Source { base, bytes });
         Ok(base.cast_const().cast())
     }
+}
+
+/// Whether a bind copies that run of a function snapshot instead of mapping it.
+pub(super) fn is_copied(run: &Run) -> bool {
+    run.pages <= COPIED_PAGES_MAX
 }
 
 /// The size of a guest's memory, in whole large pages.

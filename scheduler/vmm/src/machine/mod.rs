@@ -3,7 +3,10 @@
 //! ```text
 //!             boot                       ┌─────── run ◄──────┐
 //!  empty ──┬─────────► loaded ── run ──► waiting ── save ────┤
-//!          │  bind        ▲                │  └──── reset ────┘
+//!          │  bind        ▲                │  ├──── trim ─────┤
+//!          │              │                │  ├──── reset ────┤
+//!          │              │                │  └ bind, after a ┘
+//!          │              │                │    reset: a function over its runtime
 //!          └──────────────┘                └─ run: anything but `Next` ──► dead
 //! ```
 //!
@@ -16,6 +19,7 @@ mod image;
 mod reset;
 mod run;
 mod tick;
+mod trim;
 mod working_set;
 
 use std::fs::File;
@@ -29,6 +33,7 @@ use crate::error::Error;
 use crate::kernel;
 use crate::mailbox::Mailbox;
 use crate::memory::Memory;
+use crate::snapshot::Run;
 use crate::vcpu;
 
 pub use deadline::Deadline;
@@ -121,8 +126,9 @@ pub struct Machine {
     private: Vec<std::ops::Range<u64>>,
     faults_seen: Option<u64>,
     base_identity: u64,
-    /// Ranges of memory that are copies of the function snapshot's pages, and have other pages, or none, mapped below.
-    copied: Vec<std::ops::Range<u64>>,
+    /// The function snapshot that the guest was bound to, and its runs that were copied: other pages, or none, are mapped there.
+    top: Option<File>,
+    copied: Vec<Run>,
     /// Pages of the function snapshot that the guest was bound to.
     upper_pages: Vec<std::ops::Range<u64>>,
     tmp_bytes: u64,
@@ -169,6 +175,7 @@ impl Machine {
             private: Vec::new(),
             faults_seen: None,
             base_identity: 0,
+            top: None,
             copied: Vec::new(),
             upper_pages: Vec::new(),
             tmp_bytes: 0,

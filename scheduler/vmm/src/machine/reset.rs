@@ -8,6 +8,7 @@ use mayfly_abi::layout::PAGE_BYTES;
 
 use super::{Machine, Phase};
 use crate::error::Error;
+use crate::snapshot::Run;
 
 /// A dirty range from this size on is dropped instead of copied: copying a page costs less than the fault that it saves, up to
 /// the point where the caches are blown and the memory is better given back.
@@ -68,10 +69,11 @@ impl Machine {
     }
 
     /// The parts of a range whose pages the bind has copied.
-    fn copied_within(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
-        let first = self.copied.partition_point(|copied| copied.end <= range.start);
-        let within = self.copied[first..].iter().take_while(|copied| copied.start < range.end);
-        within.map(|copied| copied.start.max(range.start)..copied.end.min(range.end))
+    pub(super) fn copied_within(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        let end = |run: &Run| run.address() + run.bytes();
+        let first = self.copied.partition_point(|run| end(run) <= range.start);
+        let within = self.copied[first..].iter().take_while(|run| run.address() < range.end);
+        within.map(move |run| run.address().max(range.start)..end(run).min(range.end))
     }
 
     /// The pages that are private now.

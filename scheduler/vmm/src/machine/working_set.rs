@@ -6,8 +6,10 @@
 
 use mayfly_abi::layout::{IMAGES_MAX, PAGE_BYTES, image_base};
 
+use super::bind::is_copied;
 use super::{Machine, Phase};
 use crate::error::Error;
+use crate::snapshot::Snapshot;
 
 /// Largest number of ranges that is kept.
 const RANGES_MAX: usize = 4096;
@@ -23,6 +25,32 @@ pub struct WorkingSet {
 }
 
 impl WorkingSet {
+    /// The pages of a function snapshot that a bind copies.
+    #[must_use]
+    pub fn copied(snapshot: &Snapshot) -> WorkingSet {
+        let short = snapshot.runs().iter().filter(|run| is_copied(run));
+        WorkingSet { written: short.map(|run| (run.first_page as u32, run.pages as u32)).take(RANGES_MAX).collect() }
+    }
+
+    /// The pages that are in both. Both must be in order, as all are that are recorded.
+    #[must_use]
+    pub fn common(&self, other: &WorkingSet) -> WorkingSet {
+        let (mut one, mut two) = (self.written.iter().peekable(), other.written.iter().peekable());
+        let mut written = Vec::new();
+        while let (Some(&&(a, a_pages)), Some(&&(b, b_pages))) = (one.peek(), two.peek()) {
+            let (start, end) = (a.max(b), (a + a_pages).min(b + b_pages));
+            if start < end {
+                written.push((start, end - start));
+            }
+            if a + a_pages <= b + b_pages {
+                one.next()
+            } else {
+                two.next()
+            };
+        }
+        WorkingSet { written }
+    }
+
     /// As bytes, for a file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -100,6 +128,20 @@ mod tests {
     #[test]
     fn close_ranges_are_one() {
         assert_eq!(ranges(&[1, 4, 9]), [(1, 4), (9, 1)]);
+    }
+
+    #[test]
+    fn what_two_have_in_common() {
+        let set = |written: &[(u32, u32)]| WorkingSet { written: written.to_vec() };
+        for (one, two, common) in [
+            (&[(1, 4), (9, 1)][..], &[(2, 1), (4, 3), (9, 1)][..], &[(2, 1), (4, 1), (9, 1)][..]),
+            (&[(1, 100)], &[(5, 5), (90, 20)], &[(5, 5), (90, 11)]),
+            (&[(1, 2)], &[(3, 2)], &[]),
+            (&[(1, 2)], &[], &[]),
+        ] {
+            assert_eq!(set(one).common(&set(two)), set(common));
+            assert_eq!(set(two).common(&set(one)), set(common));
+        }
     }
 
     proptest! {

@@ -44,7 +44,7 @@ pub enum Command<'a> {
         /// Where its log is written as it comes. What is left at the end of a run comes with the report.
         output: Option<&'a File>,
     },
-    /// Put snapshots in.
+    /// Put snapshots in: both into a shell, or the upper one over the lower one, once that has run and been reset.
     Bind {
         /// The runtime snapshot.
         base: &'a Snapshot,
@@ -75,6 +75,8 @@ pub enum Command<'a> {
     },
     /// Make the waiting guest the snapshot again.
     Reset,
+    /// Give back what the waiting guest has copies of for nothing.
+    Trim,
 }
 
 /// An event, as the guest's program reads it.
@@ -104,6 +106,11 @@ pub enum Report {
     },
     /// The guest is the snapshot again.
     ResetDone(ResetStats),
+    /// Copies of so many pages were given back.
+    Trimmed {
+        /// How many.
+        pages: u64,
+    },
     /// The host refused something; the process has ended.
     Failed(String),
 }
@@ -171,6 +178,7 @@ impl Shell {
             }
             Command::Save { to } => self.say(command::SAVE, [0; WORDS], &[to.as_fd()]),
             Command::Reset => self.say(command::RESET, [0; WORDS], &[]),
+            Command::Trim => self.say(command::TRIM, [0; WORDS], &[]),
         }
     }
 
@@ -212,6 +220,7 @@ impl Shell {
                 dropped_pages: third,
                 duration_ns: fourth,
             }),
+            report::TRIMMED => Report::Trimmed { pages: first },
             report::FAILED => Report::Failed(message.text),
             _ => return Err(Error::Gone("it said something unknown".into())),
         })

@@ -72,6 +72,10 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
                     [stats.copied_pages, stats.zeroed_pages, stats.dropped_pages, stats.duration_ns, 0, 0, 0, 0];
                 say(socket, report::RESET_DONE, words, "")?;
             }
+            command::TRIM => {
+                let pages = machine.trim()?;
+                say(socket, report::TRIMMED, [pages, 0, 0, 0, 0, 0, 0, 0], "")?;
+            }
             _ => return Err(Error::State("unknown command")),
         }
     }

@@ -37,6 +37,7 @@ pub(crate) mod command {
     pub(crate) const RUN: u64 = 3;
     pub(crate) const SAVE: u64 = 4;
     pub(crate) const RESET: u64 = 5;
+    pub(crate) const TRIM: u64 = 7;
     /// To the zygote.
     pub(crate) const SPAWN: u64 = 6;
 }
@@ -49,6 +50,7 @@ pub(crate) mod report {
     pub(crate) const SAVED: u64 = 104;
     pub(crate) const RESET_DONE: u64 = 105;
     pub(crate) const FAILED: u64 = 106;
+    pub(crate) const TRIMMED: u64 = 108;
     /// From the zygote.
     pub(crate) const SPAWNED: u64 = 107;
 }

@@ -1,5 +1,7 @@
 //! Shells that wait to be bound. Nothing on the path of an invocation makes one.
 
+mod primed;
+
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
@@ -8,11 +10,12 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use primed::{Primed, Rehearsal};
 use tokio::sync::mpsc;
 
 use crate::{
     limits,
-    machine::{Host, Machine, Report, await_report},
+    machine::{Binding, Host, Machine, Report, await_report},
 };
 
 /// Shells, kept full in the background: the channel is as long as there shall be shells.
@@ -48,6 +51,14 @@ impl Pool {
             }
             Ok(None) => Err("no more shells are made".into()),
             Err(_) => Err(self.no_shell()),
+        }
+    }
+
+    /// A shell for that binding: one that was bound to its base ahead of time, if there is one.
+    pub(crate) async fn take_for(&self, binding: &Binding) -> Result<Box<dyn Machine>, String> {
+        match binding.primed.as_ref().and_then(|primed| primed.take()) {
+            Some(shell) => Ok(shell),
+            None => self.take().await,
         }
     }
 

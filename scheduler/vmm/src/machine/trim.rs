@@ -1,0 +1,64 @@
+//! Trim: an instance that nobody calls gives back the copies of pages that it has for nothing.
+//!
+//! A bind copies pages, and a guest gets copies of all that it writes to: most of them are the snapshot's again afterwards (reference counts).
+//! They make the next invocation fast, and cost memory until it comes.
+
+use std::ops::Range;
+use std::os::fd::AsFd;
+
+use mayfly_abi::layout::PAGE_BYTES;
+
+use super::{Machine, Phase};
+use crate::error::Error;
+
+impl Machine {
+    /// Gives back the copies of pages that are the snapshot's. Returns their number. Nothing changes for the guest but that it takes a fault
+    /// where it writes to one.
+    ///
+    /// # Errors
+    /// If the guest is not waiting, or the host refuses; then the machine is dead.
+    pub fn trim(&mut self) -> Result<u64, Error> {
+        if self.phase != Phase::Waiting || self.base_identity == 0 {
+            return Err(Error::State("only a guest that was bound and waits for its next event can be trimmed"));
+        }
+        self.phase = Phase::Dead;
+        let equal = self.equal_pages()?;
+        for range in &equal {
+            self.give_back(range)?;
+        }
+        self.private.clear();
+        self.faults_seen = None;
+        self.phase = Phase::Waiting;
+        Ok(equal.iter().map(|range| (range.end - range.start) / PAGE_BYTES).sum())
+    }
+
+    /// Private pages that are equal to the snapshot's.
+    fn equal_pages(&mut self) -> Result<Vec<Range<u64>>, Error> {
+        let memory = self.memory.as_ref().ok_or(Error::State("there is no guest in this machine"))?;
+        let private = self.dirty.find(memory.searched())?.to_vec();
+        let mut equal: Vec<Range<u64>> = Vec::new();
+        for address in private.into_iter().flat_map(|range| range.step_by(PAGE_BYTES as usize)) {
+            if self.differs(memory, address / PAGE_BYTES)? {
+                continue;
+            }
+            match equal.last_mut() {
+                Some(last) if last.end == address => last.end += PAGE_BYTES,
+                _ => equal.push(address..address + PAGE_BYTES),
+            }
+        }
+        Ok(equal)
+    }
+
+    fn give_back(&self, range: &Range<u64>) -> Result<(), Error> {
+        let memory = self.memory_of_guest()?;
+        memory.drop_pages(range.start, range.end - range.start)?;
+        for copied in self.copied_within(range) {
+            let index = self.copied.partition_point(|run| run.address() <= copied.start);
+            let run = index.checked_sub(1).and_then(|index| self.copied.get(index));
+            let (Some(top), Some(run)) = (&self.top, run) else { return Err(Error::State("a copy of nothing")) };
+            let offset = run.file_offset + (copied.start - run.address());
+            memory.overlay(copied.start, copied.end - copied.start, top.as_fd(), offset)?;
+        }
+        Ok(())
+    }
+}
