@@ -23,6 +23,16 @@ pub(crate) fn write_durably<E: From<io::Error>>(
     Ok(())
 }
 
+/// Lets Linux forget its copy of a file, page by page as it was written. The machines that map an image ask for large pages, and get them where they are
+/// the first to bring it in.
+pub(crate) fn forget_cached(path: &Path) {
+    let forgotten = File::open(path).map(|file| rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed));
+    // Small pages are slower, and no failure.
+    if let Err(error) = forgotten {
+        tracing::debug!(%error, path = %path.display(), "a file stays in small pages");
+    }
+}
+
 /// A file that is removed unless it is finished.
 pub(crate) struct Unfinished {
     pub(crate) path: PathBuf,

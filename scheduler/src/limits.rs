@@ -109,6 +109,8 @@ pub const TURNS_PERIOD: Duration = Duration::from_millis(50);
 pub const TURNS_MAX: f64 = 1024.0;
 /// How often idle instances are looked through.
 pub const KEEPER_PERIOD: Duration = Duration::from_secs(1);
+/// Between two shells that are bound to a runtime ahead of time.
+pub const PRIME_PAUSE: Duration = Duration::from_millis(20);
 /// Age at which an idle instance gives back memory that it needs only to be fast…
 pub const TRIM_AFTER: Duration = Duration::from_secs(2);
 /// … so many at each look: each takes about a millisecond of a processor.

@@ -12,7 +12,6 @@ use super::{DeployError, Deployer, blocking, files, hex};
 use crate::{
     catalog::{Directory, image_name, snapshot_name},
     configuration::Configuration,
-    files::write_durably,
     image::{self, ImageError, Tree},
     invoke::{InitMeta, InvokeMeta},
     limits,
@@ -160,7 +159,7 @@ fn write_images(program: &'static [u8], directory: &Directory, wanted: &[PathBuf
     for (sha256_hex, tree) in trees {
         let (path, tree) = (directory.image(&sha256_hex), tree.map_err(|error| error.to_string())?);
         if wanted.contains(&path) && !path.exists() {
-            write_durably::<ImageError>(&path, |file| tree.write(file, |bytes, to| to.write_all(bytes)))
+            tree.write_durably(&path, |bytes, to| to.write_all(bytes))
                 .map_err(|error| format!("a runtime image cannot be written: {error}"))?;
         }
     }

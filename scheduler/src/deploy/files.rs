@@ -5,8 +5,8 @@ use std::{collections::HashSet, fs::OpenOptions, io, path::Path, path::PathBuf, 
 use super::{DeployError, Deployer, base::Plan, blocking};
 use crate::{
     catalog::{Directory, image_name, layer_image_name, package_name, snapshot_name, working_set_name},
-    files::{Unfinished, collect_orphans, write_durably},
-    image::{ImageError, Part, package_tree},
+    files::{Unfinished, collect_orphans},
+    image::{Part, package_tree},
     limits,
     machine::{Command, Image, Machine, Report, Snapshot, carry_out},
     package::{self, Package},
@@ -74,7 +74,7 @@ pub(crate) fn write_image(
         return Ok(());
     }
     let tree = package_tree(package, part).map_err(|error| error.to_string())?;
-    write_durably::<ImageError>(&path, |file| tree.write(file, |entry, to| package.copy(entry, to)))
+    tree.write_durably(&path, |entry, to| package.copy(entry, to))
         .map_err(|error| format!("the image cannot be written: {error}"))
 }
 

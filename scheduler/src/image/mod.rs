@@ -12,11 +12,14 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Write},
+    path::Path,
 };
 
 pub(crate) use function::{Part, package_tree};
 use mayfly_abi::{image, layout::IMAGE_STRIDE_BYTES};
 use writer::Writer;
+
+use crate::files;
 
 /// Part of the name of image files: another layout by this module is another file.
 pub(crate) const BUILD: u32 = mayfly_abi::VERSION << 16 | 3;
@@ -132,6 +135,17 @@ impl<S> Tree<S> {
         mut fill: impl FnMut(&S, &mut dyn Write) -> io::Result<()>,
     ) -> Result<(), ImageError> {
         Writer::new(self, file).write(&mut fill)
+    }
+
+    /// Writes the image to a new file, whole and on disk, or not at all.
+    pub(crate) fn write_durably(
+        &self,
+        path: &Path,
+        fill: impl FnMut(&S, &mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), ImageError> {
+        files::write_durably(path, |file| self.write(file, fill))?;
+        files::forget_cached(path);
+        Ok(())
     }
 }
 

@@ -79,6 +79,8 @@ impl Filler {
     async fn fill(self) {
         let mut pause = SPAWN_PAUSE_MIN;
         while let Ok(room) = self.sender.reserve().await {
+            // Whoever has taken a shell is using the processors just now.
+            tokio::time::sleep(limits::PRIME_PAUSE).await;
             match self.prime().await {
                 Ok(shell) => {
                     pause = SPAWN_PAUSE_MIN;
@@ -151,7 +153,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert!(primed.take().is_none() && Counts::get(&counts.binds) == 0, "nobody needs one");
         primed.expect(function.top.as_ref().expect("it has one"));
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let of = |counter| Counts::get(counter);
         assert_eq!((of(&counts.inits), of(&counts.runs), of(&counts.resets), of(&counts.alive)), (2, 2, 2, 3));
         let function = Binding { primed: Some(primed.clone()), ..function };
@@ -160,7 +162,7 @@ mod tests {
         carry_out(&mut *shell, Command::Bind(&function), limits::BIND_TIMEOUT, bound)
             .await
             .expect("it takes a function");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(of(&counts.inits), 3, "it is replaced");
         drop((shell, function, primed, pool));
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -176,7 +178,7 @@ mod tests {
         let base = Binding { top: None, ..function.clone() };
         let primed = Arc::new(Primed::new(pool.clone(), base, rehearsal, 1));
         primed.expect(function.top.as_ref().expect("it has one"));
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(primed.take().is_none(), "no rehearsal succeeds");
         let function = Binding { primed: Some(primed), ..function };
         assert!(pool.take_for(&function).await.is_ok());

@@ -174,7 +174,9 @@ impl Runtimes {
         tree.write(&mut file, |source, to| source.copy(to))?;
         file.sync_all().map_err(BuildError::Store)?;
         let sha256_hex = hash(&mut file).map_err(BuildError::Store)?;
-        unfinished.finish(&self.directory.join(image_name(&sha256_hex))).map_err(BuildError::Store)?;
+        let path = self.directory.join(image_name(&sha256_hex));
+        unfinished.finish(&path).map_err(BuildError::Store)?;
+        files::forget_cached(&path);
         Ok(sha256_hex)
     }
 

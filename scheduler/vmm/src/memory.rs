@@ -3,6 +3,7 @@
 //! All addresses are the guest's. What a guest may write to is mapped privately: it gets copies of its own, and a search of the page tables finds them.
 
 use std::fs::File;
+use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use mayfly_abi::layout::{MEMORY_MAX_BYTES, PAGE_BYTES};
@@ -12,6 +13,10 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
 use crate::dirty::Searched;
 use crate::error::Error;
+use crate::snapshot::Run;
+
+/// Most parts of one read: Linux's `IOV_MAX`.
+const IO_SLICES_MAX: usize = 1024;
 
 /// Memory of one guest. Unmapped when dropped.
 pub(crate) struct Memory {
@@ -77,6 +82,9 @@ impl Region {
         let base =
             unsafe { rustix::mm::mmap(std::ptr::null_mut(), bytes as usize, protection, flags, file.as_fd(), 0) }
                 .map_err(Error::errno("mapping an image"))?;
+        #[expect(unsafe_code, reason = "advice on memory of ours")]
+        // SAFETY: the range is the mapping just made. Where the file is not in memory yet it comes in large pages, of which a guest needs few.
+        let _ = unsafe { rustix::mm::madvise(base, bytes as usize, Advice::LinuxHugepage) };
         Ok(Region { guest, base: base.cast(), bytes, reserved: bytes, is_writable })
     }
 
@@ -162,6 +170,26 @@ impl Memory {
             )
         }
         .map_err(Error::errno("mapping a snapshot"))?;
+        Ok(())
+    }
+
+    /// Copies runs of a snapshot, which follow one another in its file, into the guest's memory, with the fewest calls.
+    pub(crate) fn read_in(&self, runs: &[Run], file: BorrowedFd<'_>) -> Result<(), Error> {
+        for runs in runs.chunks(IO_SLICES_MAX) {
+            let target = |run: &Run| {
+                let target = self.writable(run.address(), run.bytes())?;
+                #[expect(unsafe_code, reason = "reading a file into a raw mapping")]
+                // SAFETY: the range is inside of a mapping of ours, and no other reference into it exists: runs are apart from each other, and
+                // the guest is not running.
+                Ok(IoSliceMut::new(unsafe { std::slice::from_raw_parts_mut(target, run.bytes() as usize) }))
+            };
+            let mut targets = runs.iter().map(target).collect::<Result<Vec<_>, Error>>()?;
+            let (offset, bytes) = (runs[0].file_offset, runs.iter().map(Run::bytes).sum::<u64>());
+            let read = rustix::io::preadv(file, &mut targets, offset).map_err(Error::errno("reading a snapshot"))?;
+            if read as u64 != bytes {
+                return Err(Error::State("a snapshot is shorter than its run table says"));
+            }
+        }
         Ok(())
     }
 

@@ -112,21 +112,18 @@ impl Machine {
 
     /// Puts the pages of a function snapshot over those of its runtime snapshot.
     fn lay(&mut self, top: &Snapshot) -> Result<(), Error> {
-        let source = self.add_segments(top)?;
-        let mut copied = Vec::with_capacity(top.runs().len());
+        self.add_segments(top)?;
         let memory = self.memory_of_guest()?;
-        for run in top.runs() {
-            if !is_copied(run) {
-                memory.overlay(run.address(), run.bytes(), top.file.as_fd(), run.file_offset)?;
-                continue;
+        for part in top.runs().chunk_by(|one, next| is_copied(one) && is_copied(next)) {
+            match part {
+                [run] if !is_copied(run) => {
+                    memory.overlay(run.address(), run.bytes(), top.file.as_fd(), run.file_offset)?;
+                }
+                // Their pages follow one another in the file.
+                runs => memory.read_in(runs, top.file.as_fd())?,
             }
-            memory.populate(run.address(), run.bytes());
-            #[expect(unsafe_code, reason = "copying from a mapped snapshot")]
-            // SAFETY: `add_segments` has mapped all runs of the snapshot at `source`.
-            unsafe { memory.copy_in(run.address(), source.wrapping_add(run.file_offset as usize), run.bytes()) }?;
-            copied.push(*run);
         }
-        self.copied = copied;
+        self.copied = top.runs().iter().filter(|run| is_copied(run)).copied().collect();
         self.top = Some(top.file.try_clone().map_err(Error::host("keeping a snapshot open"))?);
         self.upper_pages = top.runs().iter().map(|run| run.first_page..run.first_page + run.pages).collect();
         Ok(())
@@ -299,8 +296,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Maps a snapshot for reading: its pages are where memory comes from. Returns the address of the file's first byte.
-    fn add_segments(&mut self, snapshot: &Snapshot) -> Result<*const u8, Error> {
+    /// Maps a snapshot for reading: its pages are where memory comes from.
+    fn add_segments(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         let end = snapshot.runs().last().map_or(0, |run| run.file_offset + run.bytes());
         let file_bytes = snapshot.file.metadata().map_err(Error::host("looking at a snapshot"))?.len();
         if end > file_bytes {
@@ -313,7 +310,7 @@ impl Machine {
             source: source.wrapping_add(run.file_offset as usize),
         };
         self.segments = lay_over(&self.segments, snapshot.runs().iter().map(segment).collect());
-        Ok(source)
+        Ok(())
     }
 
     fn map_source(&mut self, file: &File, bytes: u64) -> Result<*const u8, Error> {

@@ -27,6 +27,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_lseek,
     libc::SYS_read,
     libc::SYS_pread64,
+    libc::SYS_preadv,
     libc::SYS_write,
     libc::SYS_writev,
     libc::SYS_pwrite64,
