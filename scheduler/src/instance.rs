@@ -15,6 +15,7 @@ use crate::{
     clock::Instant,
     limits,
     machine::{Binding, Command, Event, Gone, Machine, Report, Stop, Stopped, carry_out, report},
+    shares::Member,
 };
 
 /// An instance that waits for an event.
@@ -32,6 +33,8 @@ pub(crate) struct Instance {
     pub(crate) is_trimmed: bool,
     /// Since when it waits.
     pub(crate) idle_since: Instant,
+    /// After the machine, so that it has ended when it leaves.
+    _member: Member,
 }
 
 /// An instance with an event. Dropping it ends the machine.
@@ -48,8 +51,13 @@ impl Instance {
         carry_out(&mut *shell, Command::Bind(binding), limits::BIND_TIMEOUT, bound).await?;
         let now = Instant::now();
         let bind = now - start;
-        let (is_restored, is_trimmed) = (true, false);
-        Ok(Instance { machine: shell, stream, bind, served: 0, is_restored, is_trimmed, idle_since: now })
+        let (is_restored, is_trimmed, member) = (true, false, Member::default());
+        Ok(Instance { machine: shell, stream, bind, served: 0, is_restored, is_trimmed, idle_since: now, _member: member })
+    }
+
+    /// The same, as a member of those that share processors.
+    pub(crate) fn with_share(self, member: Member) -> Instance {
+        Instance { _member: member, ..self }
     }
 
     /// Gives it an event. On an error the event has not been seen by anyone. `record` takes its working set.

@@ -5,6 +5,7 @@
 //! - [`runtime`] packs interpreters of the host, and runs programs of them.
 //! - `catalog` keeps what was acknowledged; `package` and `image` make files for guests; `deploy` puts them together.
 //! - `pool`, `instance` and `dispatch` hand machines to invocations; `invoke` turns what a machine says into an answer.
+//! - [`shares`] gives those that run their part of the processors.
 //!
 //! Rules. Nothing here knows HTTP, and nothing but `machine` knows how a virtual machine is made. What is acknowledged
 //! is on the disk. A shell that served one function is never given to another. Every queue and wait has its bound in
@@ -31,6 +32,7 @@ mod pool;
 pub mod refusal;
 pub mod runtime;
 pub mod settings;
+pub mod shares;
 pub mod status;
 
 pub use configuration::{Configuration, ConfigurationChange, LogFormat, Logging};
@@ -45,5 +47,5 @@ pub use mayfly_vmm::zygote_main;
 pub use package::PackageError;
 pub use platform::Platform;
 pub use refusal::{OpenError, Refusal, ThrottleReason};
-pub use settings::{Settings, StateMode};
+pub use settings::{CpuShares, Settings, StateMode};
 pub use status::Status;

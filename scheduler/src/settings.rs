@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::shares::Cpus;
+
 /// What happens to the memory of an instance after an invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StateMode {
@@ -22,6 +24,31 @@ impl StateMode {
         match name {
             "reuse" => Some(StateMode::Reuse),
             "fresh" => Some(StateMode::Fresh),
+            _ => None,
+        }
+    }
+}
+
+/// By what functions get their shares of the processors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CpuShares {
+    /// The best that the host gives.
+    #[default]
+    Auto,
+    /// Nice values.
+    Nice,
+    /// They get none: the kernel treats all machines alike.
+    Off,
+}
+
+impl CpuShares {
+    /// The one called `name`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<CpuShares> {
+        match name {
+            "auto" => Some(CpuShares::Auto),
+            "nice" => Some(CpuShares::Nice),
+            "off" => Some(CpuShares::Off),
             _ => None,
         }
     }
@@ -52,6 +79,10 @@ pub struct Settings {
     pub queue_per_function: usize,
     /// Longest wait for a turn, or for an instance after that.
     pub queue_wait_max: Duration,
+    /// By what functions get their shares of the processors.
+    pub cpu_shares: CpuShares,
+    /// Processors that machines run on; `None`: those of this process.
+    pub vm_cpus: Option<Cpus>,
     /// Age at which an idle instance is given up.
     pub idle_instance_ttl: Duration,
     /// Idle instances are given up while the host has less than this available.
@@ -77,6 +108,8 @@ impl Default for Settings {
             overload_control: true,
             queue_per_function: 1000,
             queue_wait_max: Duration::from_secs(10),
+            cpu_shares: CpuShares::default(),
+            vm_cpus: None,
             idle_instance_ttl: Duration::from_secs(300),
             memory_reserve_bytes: 512 << 20,
             python: Some(PathBuf::from("python3")),

@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use clap::Args;
 use mayfly_scheduler::{
     host::{self, State},
-    runtime,
+    runtime, shares,
 };
 
 use super::{
@@ -30,10 +30,12 @@ pub(super) struct Doctor {
 impl Doctor {
     pub(super) async fn run(self) -> Result<ExitCode, String> {
         let options = self.options.with_file(self.config.as_deref()).map_err(|error| error.to_string())?;
+        let settings = options.settings().map_err(|error| error.to_string())?;
         let mut findings: Vec<Finding> = host::examine().into_iter().map(Finding::from).collect();
+        findings.push(shares::examine(settings.cpu_shares).into());
         findings.push(examine_address(options.listen()).await);
         findings.push(examine_data_dir(&options.data_dir()));
-        findings.push(examine_python(options.settings().map_err(|error| error.to_string())?.python.as_deref()));
+        findings.push(examine_python(settings.python.as_deref()));
 
         print!("{}", shown(&findings));
         let missing = findings.iter().filter(|finding| finding.state == State::Missing).count();

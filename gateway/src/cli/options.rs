@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use mayfly_scheduler::{Settings, StateMode};
+use mayfly_scheduler::{CpuShares, Settings, StateMode};
 use serde::Deserialize;
 
 use crate::server::Limits;
@@ -58,6 +58,12 @@ pub struct Options {
     /// Longest wait for a turn, in milliseconds [default: 10000]
     #[arg(long, env = "MAYFLY_QUEUE_WAIT_MS", value_name = "MS")]
     pub queue_wait_ms: Option<u64>,
+    /// By what functions get their shares of the processors: auto (the best that the host gives), nice or off [default: auto]
+    #[arg(long, env = "MAYFLY_CPU_SHARES", value_name = "WAY")]
+    pub cpu_shares: Option<String>,
+    /// Processors for machines, like 0,2-5 [default: those of the server]
+    #[arg(long, env = "MAYFLY_VM_CPUS", value_name = "LIST")]
+    pub vm_cpus: Option<String>,
     /// Seconds after which an idle machine is given up [default: 300]
     #[arg(long, env = "MAYFLY_IDLE_INSTANCE_S", value_name = "SECONDS")]
     pub idle_instance_s: Option<u64>,
@@ -137,6 +143,8 @@ impl Options {
             overload_control: self.overload_control.or(below.overload_control),
             queue_per_function: self.queue_per_function.or(below.queue_per_function),
             queue_wait_ms: self.queue_wait_ms.or(below.queue_wait_ms),
+            cpu_shares: self.cpu_shares.or(below.cpu_shares),
+            vm_cpus: self.vm_cpus.or(below.vm_cpus),
             idle_instance_s: self.idle_instance_s.or(below.idle_instance_s),
             memory_reserve_mb: self.memory_reserve_mb.or(below.memory_reserve_mb),
             python: self.python.or(below.python),
@@ -184,6 +192,13 @@ impl Options {
             Some("off") => false,
             Some(other) => return Err(value("--overload-control", other, "on or off")),
         };
+        let cpu_shares = match self.cpu_shares.as_deref() {
+            None => default.cpu_shares,
+            Some(way) => CpuShares::from_name(way).ok_or_else(|| value("--cpu-shares", way, "auto, nice or off"))?,
+        };
+        let cpus =
+            |list: &String| list.parse().map_err(|_| value("--vm-cpus", list, "a list of processors like 0,2-5"));
+        let vm_cpus = self.vm_cpus.as_ref().map(cpus).transpose()?;
         if self.account_concurrency == Some(0) || self.instances == Some(0) || self.instances_per_function == Some(0) {
             let options = "--account-concurrency, --instances or --instances-per-function";
             return Err(value(options, "0", "at least 1"));
@@ -200,6 +215,8 @@ impl Options {
             overload_control,
             queue_per_function: self.queue_per_function.unwrap_or(default.queue_per_function),
             queue_wait_max: self.queue_wait_ms.map_or(default.queue_wait_max, Duration::from_millis),
+            cpu_shares,
+            vm_cpus,
             idle_instance_ttl: self.idle_instance_s.map_or(default.idle_instance_ttl, Duration::from_secs),
             memory_reserve_bytes: self.memory_reserve_mb.map_or(default.memory_reserve_bytes, |mb| mb << 20),
             python: self.python.clone().or(default.python).filter(|path| path.as_os_str() != NO_PYTHON),
@@ -255,6 +272,8 @@ mod tests {
             (Options { account_id: Some("12".into()), ..Options::default() }, "12 digits"),
             (Options { default_state: Some("cold".into()), ..Options::default() }, "reuse or fresh"),
             (Options { overload_control: Some("no".into()), ..Options::default() }, "on or off"),
+            (Options { cpu_shares: Some("cgroup".into()), ..Options::default() }, "auto, nice or off"),
+            (Options { vm_cpus: Some("0-".into()), ..Options::default() }, "0,2-5"),
             (Options { region: Some("mars".into()), ..Options::default() }, "us-east-1"),
         ] {
             let text = options.settings().expect_err(part).to_string();

@@ -29,6 +29,7 @@ use crate::{
     limits,
     machine::{Binding, Gone, WorkingSet},
     refusal::Refusal,
+    shares::Share,
 };
 
 /// Instances of one function revision.
@@ -36,6 +37,8 @@ pub(crate) struct Lane {
     this: Weak<Lane>,
     dispatcher: Arc<Dispatcher>,
     binding: Binding,
+    /// What its instances get of the processors.
+    share: Share,
     /// Its line among those who wait for a turn.
     line: LaneId,
     state: Mutex<State>,
@@ -87,12 +90,13 @@ pub(crate) struct Lease {
 
 impl Lane {
     /// A lane without instances.
-    pub(crate) fn new(dispatcher: Arc<Dispatcher>, binding: Binding) -> Arc<Lane> {
+    pub(crate) fn new(dispatcher: Arc<Dispatcher>, binding: Binding, share: Share) -> Arc<Lane> {
         let lane = Arc::new_cyclic(|this| Lane {
             this: this.clone(),
             dispatcher: dispatcher.clone(),
             line: dispatcher.turns.add(binding.memory_bytes >> 20),
             binding,
+            share,
             state: Mutex::new(State::default()),
         });
         dispatcher.lanes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&lane));
@@ -204,8 +208,10 @@ impl Lane {
         for _ in 0..limits::SHELL_TRIES {
             let shell = self.dispatcher.pool.take_for(&self.binding).await?;
             let stream = crate::invoke::log_stream(self.dispatcher.clock.unix_ms());
+            // Before the bind, for it takes a moment until that is done.
+            let member = self.share.admit(shell.pid());
             match Instance::bind(shell, &self.binding, stream).await {
-                Ok(instance) => return Ok(instance),
+                Ok(instance) => return Ok(instance.with_share(member)),
                 Err(Gone::Ended(why)) => gone = why,
                 Err(other) => return Err(other.to_string()),
             }

@@ -16,6 +16,7 @@ use crate::{
     machine::scripted::{Counts, ScriptedHost, binding},
     refusal::{Refusal, ThrottleReason},
     settings::StateMode,
+    shares::Share,
 };
 
 struct Fixture {
@@ -42,7 +43,7 @@ async fn fixture(host: ScriptedHost, bounds: Bounds) -> Fixture {
     let counts = host.counts.clone();
     let clock = Clock::From(Instant::now());
     let dispatcher = Dispatcher::new(Arc::new(Pool::start(Arc::new(host), 2)), bounds, clock);
-    let lane = Lane::new(dispatcher.clone(), binding("f"));
+    let lane = Lane::new(dispatcher.clone(), binding("f"), Share::default());
     let concurrency = Arc::new(Concurrency::new(1000));
     let fixture = Fixture { dispatcher, lane, counts, log: Arc::default(), concurrency, clock, mode: StateMode::Reuse };
     ms(1).await;
@@ -334,7 +335,7 @@ async fn lanes_take_turns_for_room() {
     let mut one = fixture(host(), Bounds { instances_max: 1, ..BOUNDS }).await;
     one.invoke(json!({})).await.expect("it runs");
     let lane_one = one.lane.clone();
-    let lane_two = Lane::new(one.dispatcher.clone(), binding("g"));
+    let lane_two = Lane::new(one.dispatcher.clone(), binding("g"), Share::default());
     one.lane = lane_two.clone();
     one.invoke(json!({})).await.expect("the idle instance of the other makes room");
     assert_eq!((lane_one.load().instances, lane_two.load().instances), (0, 1));

@@ -21,7 +21,7 @@ use std::{
 pub(crate) use mayfly_vmm::Stop;
 pub(crate) use working_set::WorkingSet;
 
-use crate::pool::Primed;
+use crate::{pool::Primed, shares::Share};
 
 /// Makes machines, and opens the files that they are given.
 pub(crate) trait Host: Send + Sync {
@@ -33,6 +33,8 @@ pub(crate) trait Host: Send + Sync {
     fn open_image(&self, path: &Path) -> Result<Image, String>;
     /// What snapshots depend on besides images: kernel, contract and CPU.
     fn build(&self) -> String;
+    /// The share of the processors of a function with that memory.
+    fn share(&self, function: &str, memory_bytes: u64) -> Share;
 }
 
 /// A virtual machine.
@@ -41,6 +43,8 @@ pub(crate) trait Machine: Send {
     fn start(&mut self, command: Command<'_>) -> Result<(), Gone>;
     /// What came of it. Nothing is lost if this is dropped before it is ready.
     fn poll_report(&mut self, context: &mut Context<'_>) -> Poll<Result<Report, Gone>>;
+    /// Its process, if it is one.
+    fn pid(&self) -> Option<u32>;
 }
 
 /// The machine is of no more use.

@@ -90,6 +90,10 @@ impl Host for ScriptedHost {
     fn build(&self) -> String {
         "scripted".into()
     }
+
+    fn share(&self, _: &str, _: u64) -> Share {
+        Share::default()
+    }
 }
 
 impl Machine for ScriptedMachine {
@@ -154,6 +158,10 @@ impl Machine for ScriptedMachine {
         }
         let (_, report) = self.pending.take().expect("it is there");
         Poll::Ready(report)
+    }
+
+    fn pid(&self) -> Option<u32> {
+        None
     }
 }
 

@@ -11,7 +11,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{AnswerRecord, Command, Event, Gone, Image, Machine, Report, Snapshot, Stopped, Usage};
-use crate::{deploy::hex, refusal::OpenError};
+use crate::{
+    deploy::hex,
+    refusal::OpenError,
+    settings::CpuShares,
+    shares::{Cpus, Share, Shares},
+};
 
 /// The argument with which the program becomes the zygote.
 pub const ZYGOTE_ARGUMENT: &str = "zygote";
@@ -19,21 +24,43 @@ pub const ZYGOTE_ARGUMENT: &str = "zygote";
 /// Makes VM processes.
 pub(crate) struct VmmHost {
     program: PathBuf,
+    cpus: Option<Cpus>,
     zygote: RwLock<Zygote>,
+    /// After the zygote, whose machines must have ended before their groups can be removed.
+    shares: Shares,
     build: [u8; 16],
 }
 
 impl VmmHost {
     /// Starts the zygote. Blocks.
-    pub(crate) fn start(program: &Path) -> Result<VmmHost, OpenError> {
+    pub(crate) fn start(program: &Path, cpus: Option<Cpus>, shares: CpuShares) -> Result<VmmHost, OpenError> {
         if let Some(obstacle) = host::obstacle() {
             return Err(OpenError::Machines(format!("{}: {}. {}", obstacle.subject, obstacle.found, obstacle.cure)));
         }
         raise_open_files();
         let failed = |error: mayfly_vmm::Error| OpenError::Machines(error.to_string());
         let build = mayfly_vmm::Host::open().map_err(failed)?.build();
+        let shares = Shares::start(shares, &cpus.clone().unwrap_or_else(Cpus::of_this_process));
         let zygote = Zygote::start(program, ZYGOTE_ARGUMENT).map_err(failed)?;
-        Ok(VmmHost { program: program.to_owned(), zygote: RwLock::new(zygote), build })
+        if let Some(cpus) = &cpus {
+            cpus.pin(zygote.pid()).map_err(|error| {
+                OpenError::Machines(format!(
+                    "machines cannot be held to processors {cpus} ({error}); give others with --vm-cpus"
+                ))
+            })?;
+        }
+        shares.zygote(zygote.pid());
+        Ok(VmmHost { program: program.to_owned(), cpus, zygote: RwLock::new(zygote), shares, build })
+    }
+
+    fn restart_zygote(&self) -> Result<(), mayfly_vmm::Error> {
+        let zygote = Zygote::start(&self.program, ZYGOTE_ARGUMENT)?;
+        if let Some(Err(error)) = self.cpus.as_ref().map(|cpus| cpus.pin(zygote.pid())) {
+            tracing::error!(%error, "machines are not held to their processors any more");
+        }
+        self.shares.zygote(zygote.pid());
+        *self.zygote.write().unwrap_or_else(PoisonError::into_inner) = zygote;
+        Ok(())
     }
 
     fn fork(&self) -> Result<Shell, mayfly_vmm::Error> {
@@ -49,8 +76,7 @@ impl super::Host for VmmHost {
                 return Err(error);
             }
             tracing::error!(%error, "the zygote has ended and is started anew");
-            let zygote = Zygote::start(&self.program, ZYGOTE_ARGUMENT)?;
-            *self.zygote.write().unwrap_or_else(PoisonError::into_inner) = zygote;
+            self.restart_zygote()?;
             self.fork()
         });
         let shell = shell.map_err(|error| error.to_string())?;
@@ -68,6 +94,10 @@ impl super::Host for VmmHost {
     fn build(&self) -> String {
         hex(&self.build)
     }
+
+    fn share(&self, function: &str, memory_bytes: u64) -> Share {
+        self.shares.of(function, memory_bytes)
+    }
 }
 
 /// Each machine takes three descriptors here, and the usual soft limit is 1024; the hard one is the operator's.
@@ -76,6 +106,15 @@ fn raise_open_files() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
+/// When memory ends, machines go first, since they say so themselves; then whatever else is there, and the server last, where it
+/// may ask for that.
+pub(crate) fn spare_the_server() {
+    const LATE: &str = "-900";
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", LATE) {
+        tracing::debug!(%error, "the server is as likely as any program to be ended when memory ends, but less than its machines");
     }
 }
 
@@ -142,6 +181,10 @@ impl Machine for VmmMachine {
                 Err(error) => return Poll::Ready(Err(Gone::Ended(error.to_string()))),
             }
         }
+    }
+
+    fn pid(&self) -> Option<u32> {
+        Some(self.shell.get_ref().pid())
     }
 }
 

@@ -36,6 +36,7 @@ use crate::{
     layer::{LayerFilter, LayerId, LayerStatement, LayerVersion, NewLayer},
     limits,
     logs::Logs,
+    machine::Host,
     refusal::{OpenError, Refusal},
     settings::{Settings, StateMode},
     status::Status,
@@ -54,6 +55,7 @@ struct Inner {
     catalog: Catalog,
     logs: Logs,
     concurrency: Arc<Concurrency>,
+    host: Arc<dyn Host>,
     dispatcher: Arc<Dispatcher>,
     deployer: Deployer,
     /// What answers for each function.

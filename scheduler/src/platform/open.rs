@@ -17,19 +17,24 @@ use crate::{
     dispatch::{Bounds, Dispatcher, available_memory, concurrency::Concurrency, keep, turns},
     files, limits,
     logs::Logs,
-    machine::{Host, vmm::VmmHost},
+    machine::{
+        Host,
+        vmm::{VmmHost, spare_the_server},
+    },
     pool::Pool,
     refusal::OpenError,
     runtime::{self, Offer, RUSTPYTHON_NAME, Runtimes},
     settings::Settings,
+    shares::Cpus,
 };
 
 /// Between two tries to make the runtime.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) async fn open(settings: Settings) -> Result<Platform, OpenError> {
-    let program = settings.program.clone();
-    let host = tokio::task::spawn_blocking(move || VmmHost::start(&program)).await;
+    spare_the_server();
+    let (program, cpus, shares) = (settings.program.clone(), settings.vm_cpus.clone(), settings.cpu_shares);
+    let host = tokio::task::spawn_blocking(move || VmmHost::start(&program, cpus, shares)).await;
     let host = host.map_err(|error| OpenError::Machines(error.to_string()))??;
     open_with(settings, Arc::new(host), runtime::RUSTPYTHON, Clock::System).await
 }
@@ -59,13 +64,15 @@ pub(super) async fn open_with(
         concurrency.reserve(&function.configuration.name, function.reserved_concurrency);
     }
     let pool = Arc::new(Pool::start(host.clone(), settings.shells));
-    let dispatcher = Dispatcher::new(pool, bounds(&settings), clock);
+    let cpus = settings.vm_cpus.clone().unwrap_or_else(Cpus::of_this_process);
+    let dispatcher = Dispatcher::new(pool, bounds(&settings, &cpus), clock);
     tokio::spawn(keep(Arc::downgrade(&dispatcher), available_memory));
     if settings.overload_control {
-        tokio::spawn(turns::adapt(Arc::downgrade(&dispatcher.turns)));
+        tokio::spawn(turns::adapt(Arc::downgrade(&dispatcher.turns), cpus));
     }
     let offer = Arc::new(Offer::new(runtimes, settings.python.clone()));
-    let deployer = Deployer::new(host, dispatcher.clone(), directory.clone(), settings.clone(), clock, program, offer);
+    let deployer =
+        Deployer::new(host.clone(), dispatcher.clone(), directory.clone(), settings.clone(), clock, program, offer);
     let inner = Arc::new(Inner {
         settings,
         clock,
@@ -73,6 +80,7 @@ pub(super) async fn open_with(
         catalog,
         logs: Logs::default(),
         concurrency,
+        host,
         dispatcher,
         deployer,
         slots: Mutex::new(HashMap::new()),
@@ -109,7 +117,7 @@ async fn come_up(inner: Arc<Inner>) {
     }
 }
 
-fn bounds(settings: &Settings) -> Bounds {
+fn bounds(settings: &Settings, cpus: &Cpus) -> Bounds {
     Bounds {
         instances_max: settings.instances_max,
         instances_per_function_max: settings.instances_per_function_max,
@@ -117,6 +125,6 @@ fn bounds(settings: &Settings) -> Bounds {
         queue_wait_max: settings.queue_wait_max,
         idle_instance_ttl: settings.idle_instance_ttl,
         memory_reserve_bytes: settings.memory_reserve_bytes,
-        processors: if settings.overload_control { turns::processors() } else { f64::INFINITY },
+        processors: if settings.overload_control { cpus.count() as f64 } else { f64::INFINITY },
     }
 }

@@ -128,7 +128,8 @@ impl Inner {
         let with = match loaded {
             Loaded::Ready(binding, lines) => {
                 self.log_init(&log, &lines, None);
-                With::Lane(Lane::new(self.dispatcher.clone(), binding))
+                let share = self.host.share(&revision.configuration.name, binding.memory_bytes);
+                With::Lane(Lane::new(self.dispatcher.clone(), binding, share))
             }
             Loaded::InitFailed(failure) => {
                 self.log_init(&log, &failure.log, Some(&failure.cause));

@@ -14,6 +14,7 @@ use crate::{
     image::Tree,
     limits,
     machine::{Command, Host, Image, Report, Stop, await_report, carry_out, report, vmm::VmmHost},
+    settings::CpuShares,
 };
 
 /// What to run.
@@ -94,7 +95,7 @@ pub async fn run(runtimes: &Runtimes, program: Program<'_>) -> Result<Ended, Str
     if program.mounts.len() + 1 > IMAGES_MAX {
         return Err(format!("a guest has room for {} mounts", IMAGES_MAX - 1));
     }
-    let host = VmmHost::start(program.zygote).map_err(|error| error.to_string())?;
+    let host = VmmHost::start(program.zygote, None, CpuShares::Off).map_err(|error| error.to_string())?;
     let mut images = vec![host.open_image(&runtimes.image(&record))?];
     for mount in program.mounts {
         images.push(pack(&host, runtimes, mount).map_err(|error| error.to_string())?);

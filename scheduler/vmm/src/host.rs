@@ -39,7 +39,7 @@ const FILES_WANTED: u64 = 4096;
 /// Looks at everything.
 #[must_use]
 pub fn examine() -> Vec<Finding> {
-    vec![processor(), kernel(), kvm(), kvm_kind(), page_map(), cgroups(), open_files(), memory()]
+    vec![processor(), kernel(), kvm(), kvm_kind(), page_map(), open_files(), memory()]
 }
 
 /// The first thing without which nothing works, if any.
@@ -141,22 +141,6 @@ fn page_map() -> Finding {
         }
         Err(error) => finding(subject, State::Missing, error.to_string(), "Mount /proc."),
     }
-}
-
-fn cgroups() -> Finding {
-    let subject = "cgroups";
-    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-    let kinds: Vec<&str> = mounts.lines().filter_map(|line| line.split(' ').nth(2)).collect();
-    let found = match (kinds.contains(&"cgroup2"), kinds.contains(&"cgroup")) {
-        (true, true) => "v1 and v2",
-        (true, false) => "v2",
-        (false, true) => "v1",
-        (false, false) => {
-            let cure = "Mount cgroup v2 if CPU shares are to be enforced by the kernel.";
-            return finding(subject, State::Degraded, "none", cure);
-        }
-    };
-    finding(subject, State::Good, found, "")
 }
 
 fn open_files() -> Finding {

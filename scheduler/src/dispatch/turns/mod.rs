@@ -28,6 +28,7 @@ use crate::{
     clock::{Clock, Instant},
     limits,
     refusal::Refusal,
+    shares::Cpus,
 };
 
 /// The turns of all lanes.
@@ -157,9 +158,9 @@ impl Drop for Turn {
     }
 }
 
-/// Follows what the processors do, until the turns are dropped.
-pub(crate) async fn adapt(turns: Weak<Turns>) {
-    let mut processors = Processors::of_this_process();
+/// Follows what the processors do that machines run on, until the turns are dropped.
+pub(crate) async fn adapt(turns: Weak<Turns>, cpus: Cpus) {
+    let mut processors = Processors::new(cpus);
     loop {
         tokio::time::sleep(limits::TURNS_PERIOD).await;
         let Some(turns) = turns.upgrade() else { return };
@@ -171,9 +172,4 @@ pub(crate) async fn adapt(turns: Weak<Turns>) {
         }
         turns.call();
     }
-}
-
-/// Processors that this process may use.
-pub(crate) fn processors() -> f64 {
-    Processors::of_this_process().count()
 }

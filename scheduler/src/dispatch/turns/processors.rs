@@ -1,20 +1,16 @@
-//! What the processors of this process do: `/proc/stat`.
+//! What the processors do that machines run on: `/proc/stat`.
 
-use rustix::thread::{CpuSet, sched_getaffinity};
+use crate::shares::Cpus;
 
-/// The processors on which this process and its machines may run.
+/// The processors on which machines may run.
 pub(super) struct Processors {
-    mine: Vec<usize>,
+    mine: Cpus,
     /// Idle and all ticks at the last look.
     seen: (u64, u64),
 }
 
 impl Processors {
-    pub(super) fn of_this_process() -> Processors {
-        let mine = sched_getaffinity(None).map_or_else(
-            |_| (0..std::thread::available_parallelism().map_or(1, usize::from)).collect(),
-            |set| (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect(),
-        );
+    pub(super) fn new(mine: Cpus) -> Processors {
         let mut processors = Processors { mine, seen: (0, 0) };
         processors.seen = processors.read();
         processors
@@ -22,7 +18,7 @@ impl Processors {
 
     /// How many there are.
     pub(super) fn count(&self) -> f64 {
-        self.mine.len().max(1) as f64
+        self.mine.count() as f64
     }
 
     /// Part of their time since the last look in which they did nothing; none if that cannot be told.
@@ -39,12 +35,12 @@ impl Processors {
 }
 
 /// Idle and all ticks of some processors.
-fn parse(stat: &str, mine: &[usize]) -> (u64, u64) {
+fn parse(stat: &str, mine: &Cpus) -> (u64, u64) {
     let mut sum = (0, 0);
     for line in stat.lines() {
         let mut words = line.split_ascii_whitespace();
         let cpu = words.next().and_then(|name| name.strip_prefix("cpu")?.parse::<usize>().ok());
-        if cpu.is_none_or(|cpu| !mine.contains(&cpu)) {
+        if cpu.is_none_or(|cpu| !mine.contains(cpu)) {
             continue;
         }
         // user nice system idle iowait irq softirq steal; guest time is in user time already.
@@ -60,17 +56,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_processors_of_this_process_count() {
+    fn only_the_processors_of_machines_count() {
+        let parse = |stat, cpus: &str| parse(stat, &cpus.parse().expect("a list"));
         let stat = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 10 1 5 80 2 1 1 0 7 0\ncpu1 50 0 0 50 0 0 0 0 0 0\ncpu12 1 1 1 1 1 1 1 1 1 1\nintr 5\n";
-        assert_eq!(parse(stat, &[0]), (82, 100));
-        assert_eq!(parse(stat, &[0, 1]), (132, 200));
-        assert_eq!(parse(stat, &[12]), (2, 8));
-        assert_eq!(parse("", &[0]), (0, 0));
+        assert_eq!(parse(stat, "0"), (82, 100));
+        assert_eq!(parse(stat, "0,1"), (132, 200));
+        assert_eq!(parse(stat, "12"), (2, 8));
+        assert_eq!(parse("", "0"), (0, 0));
     }
 
     #[test]
     fn this_host_has_some() {
-        let processors = Processors::of_this_process();
+        let processors = Processors::new(Cpus::of_this_process());
         assert!(processors.count() >= 1.0 && processors.read().1 > 0, "this host is Linux");
     }
 }

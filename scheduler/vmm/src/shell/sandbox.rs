@@ -60,6 +60,7 @@ const UNPRIVILEGED_ID: u32 = 65_534;
 
 /// Gives up everything that is not needed any more, and ties this process's life to its zygote's.
 pub(super) fn enter(zygote: Pid) -> Result<(), Error> {
+    volunteer()?;
     give_up_identity()?;
     die_with(zygote)?;
     rustix::thread::set_no_new_privs(true).map_err(Error::errno("setting no_new_privs"))?;
@@ -73,6 +74,13 @@ pub(super) fn enter(zygote: Pid) -> Result<(), Error> {
         .map_err(|error| Error::Unsupported(format!("the system call filter cannot be made: {error}")))?;
     seccompiler::apply_filter(&filter)
         .map_err(|error| Error::Unsupported(format!("the system call filter cannot be installed: {error}")))
+}
+
+/// When the host's memory ends, this process is ended before any other: it is one of many, and what it holds can be made again. Comes
+/// first, since the file is root's after a change of identity.
+fn volunteer() -> Result<(), Error> {
+    const FIRST: &str = "1000";
+    std::fs::write("/proc/self/oom_score_adj", FIRST).map_err(Error::host("volunteering for the OOM killer"))
 }
 
 /// Asks to be killed when the zygote ends, whatever ends it. Linux forgets this at a change of identity, so it comes after that.

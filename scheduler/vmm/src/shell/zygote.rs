@@ -41,6 +41,12 @@ impl Zygote {
         Ok(Zygote { socket: Mutex::new(ours), child })
     }
 
+    /// Number of its process. What is set for that now (processors, cgroup) is so for the VM processes to come.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Forks a VM process. It takes well under a millisecond and blocks; the process then makes its VM and reports `Ready`.
     ///
     /// # Errors
