@@ -12,6 +12,7 @@
 //! [`limits`], every time comes from `clock`.
 
 mod catalog;
+mod cgroup;
 mod clock;
 pub mod configuration;
 mod deploy;
@@ -26,6 +27,7 @@ pub mod layer;
 pub mod limits;
 mod logs;
 mod machine;
+mod memory;
 pub mod package;
 mod platform;
 mod pool;

@@ -107,13 +107,13 @@ pub const OVERLOADED_AFTER: Duration = Duration::from_millis(500);
 pub const TURNS_PERIOD: Duration = Duration::from_millis(50);
 /// Most processors' worth of invocations at a time.
 pub const TURNS_MAX: f64 = 1024.0;
-/// How often idle instances are looked through.
-pub const KEEPER_PERIOD: Duration = Duration::from_secs(1);
+/// How often idle instances are looked through, and what memory the host has.
+pub const KEEPER_PERIOD: Duration = Duration::from_millis(250);
 /// Between two shells that are bound to a runtime ahead of time.
 pub const PRIME_PAUSE: Duration = Duration::from_millis(20);
 /// Age at which an idle instance gives back memory that it needs only to be fast…
 pub const TRIM_AFTER: Duration = Duration::from_secs(2);
 /// … so many at each look: each takes about a millisecond of a processor.
-pub const TRIMS_AT_A_LOOK: usize = 64;
+pub const TRIMS_AT_A_LOOK: usize = 16;
 /// How often a shutdown looks whether all is done.
 pub const SHUTDOWN_LOOK: Duration = Duration::from_millis(20);

@@ -120,7 +120,7 @@ pub enum ThrottleReason {
     Overload,
     /// It waited as long as it may: milliseconds.
     QueueTimeout,
-    /// The machine has no memory for another instance.
+    /// The host cannot back another instance of that size: MiB.
     Memory,
 }
 

@@ -85,8 +85,10 @@ pub struct Settings {
     pub vm_cpus: Option<Cpus>,
     /// Age at which an idle instance is given up.
     pub idle_instance_ttl: Duration,
-    /// Idle instances are given up while the host has less than this available.
+    /// Idle instances are given up while the host has less than this available, and none is bound that would take it.
     pub memory_reserve_bytes: u64,
+    /// How many times the host's memory is promised to instances.
+    pub memory_overcommit: f64,
     /// The interpreter of this host that functions run on, or a shim of it; `None`: there is none. Those that are called
     /// `python3.N` are found too.
     pub python: Option<PathBuf>,
@@ -112,6 +114,7 @@ impl Default for Settings {
             vm_cpus: None,
             idle_instance_ttl: Duration::from_secs(300),
             memory_reserve_bytes: 512 << 20,
+            memory_overcommit: 10.0,
             python: Some(PathBuf::from("python3")),
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("mayfly")),
         }

@@ -70,6 +70,9 @@ pub struct Options {
     /// MiB of the host's memory that idle machines must leave [default: 512]
     #[arg(long, env = "MAYFLY_MEMORY_RESERVE_MB", value_name = "MIB")]
     pub memory_reserve_mb: Option<u64>,
+    /// How many times the host's memory is promised to machines, by their memory sizes [default: 10]
+    #[arg(long, env = "MAYFLY_MEMORY_OVERCOMMIT", value_name = "TIMES")]
+    pub memory_overcommit: Option<f64>,
     /// Interpreter of this host for functions with runtime python3.N, or none [default: python3]
     #[arg(long, env = "MAYFLY_PYTHON", value_name = "PATH")]
     pub python: Option<PathBuf>,
@@ -147,6 +150,7 @@ impl Options {
             vm_cpus: self.vm_cpus.or(below.vm_cpus),
             idle_instance_s: self.idle_instance_s.or(below.idle_instance_s),
             memory_reserve_mb: self.memory_reserve_mb.or(below.memory_reserve_mb),
+            memory_overcommit: self.memory_overcommit.or(below.memory_overcommit),
             python: self.python.or(below.python),
             connections: self.connections.or(below.connections),
             shutdown_s: self.shutdown_s.or(below.shutdown_s),
@@ -199,6 +203,9 @@ impl Options {
         let cpus =
             |list: &String| list.parse().map_err(|_| value("--vm-cpus", list, "a list of processors like 0,2-5"));
         let vm_cpus = self.vm_cpus.as_ref().map(cpus).transpose()?;
+        if let Some(times) = self.memory_overcommit.filter(|times| !(times.is_finite() && *times > 0.0)) {
+            return Err(value("--memory-overcommit", &times.to_string(), "a number above 0, like 1.5"));
+        }
         if self.account_concurrency == Some(0) || self.instances == Some(0) || self.instances_per_function == Some(0) {
             let options = "--account-concurrency, --instances or --instances-per-function";
             return Err(value(options, "0", "at least 1"));
@@ -219,6 +226,7 @@ impl Options {
             vm_cpus,
             idle_instance_ttl: self.idle_instance_s.map_or(default.idle_instance_ttl, Duration::from_secs),
             memory_reserve_bytes: self.memory_reserve_mb.map_or(default.memory_reserve_bytes, |mb| mb << 20),
+            memory_overcommit: self.memory_overcommit.unwrap_or(default.memory_overcommit),
             python: self.python.clone().or(default.python).filter(|path| path.as_os_str() != NO_PYTHON),
             ..default
         })
@@ -274,6 +282,7 @@ mod tests {
             (Options { overload_control: Some("no".into()), ..Options::default() }, "on or off"),
             (Options { cpu_shares: Some("cgroup".into()), ..Options::default() }, "auto, nice or off"),
             (Options { vm_cpus: Some("0-".into()), ..Options::default() }, "0,2-5"),
+            (Options { memory_overcommit: Some(0.0), ..Options::default() }, "above 0"),
             (Options { region: Some("mars".into()), ..Options::default() }, "us-east-1"),
         ] {
             let text = options.settings().expect_err(part).to_string();

@@ -20,7 +20,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    Dispatcher, Room,
+    Dispatcher, NoRoom, Room,
     turns::{LaneId, Turn, timed_out},
 };
 use crate::{
@@ -145,9 +145,10 @@ impl Lane {
         while self.wants_bind(&self.state()) {
             let Some(lane) = self.this.upgrade() else { return };
             // Not under the lock: making room may end an instance of any lane.
-            let Some(room) = self.dispatcher.room() else {
-                self.wait_for_room();
-                return;
+            let room = match self.dispatcher.room(self.binding.memory_bytes) {
+                Ok(room) => room,
+                Err(NoRoom::Yet) => return self.wait_for_room(),
+                Err(NoRoom::Never(refusal)) => return self.no_room(&refusal),
             };
             {
                 let mut state = self.state();
@@ -162,6 +163,15 @@ impl Lane {
             let seat = Seat { lane: self.this.clone(), _room: room };
             self.dispatcher.handle.spawn(async move { lane.bind(seat).await });
         }
+    }
+
+    /// Refuses those who wait, unless there are instances that they may wait for.
+    fn no_room(&self, refusal: &Refusal) {
+        if self.state().instances > 0 {
+            return self.wait_for_room();
+        }
+        let waiting = std::mem::take(&mut self.state().waiting);
+        waiting.into_iter().for_each(|turn| drop(turn.send(Err(refusal.clone()))));
     }
 
     fn wait_for_room(&self) {

@@ -4,6 +4,7 @@
 //! those who wait for one. The [`Dispatcher`] is what lanes share: the turns, the shells, the room for instances, and the order in which lanes get
 //! room when there is too little.
 
+mod backing;
 pub(crate) mod concurrency;
 mod keeper;
 mod lane;
@@ -18,13 +19,16 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use keeper::{available_memory, keep};
+pub(crate) use keeper::keep;
 pub(crate) use lane::{Lane, Lease, Seat};
 use tokio::{runtime::Handle, sync::Semaphore};
 pub(crate) use turns::Turn;
 
-use self::turns::{Rules, Turns};
-use crate::{clock::Clock, limits, pool::Pool};
+use self::{
+    backing::{Backing, Unbacked},
+    turns::{Rules, Turns},
+};
+use crate::{clock::Clock, limits, pool::Pool, refusal::Refusal};
 
 /// The bounds of dispatching.
 #[derive(Debug, Clone)]
@@ -35,6 +39,10 @@ pub(crate) struct Bounds {
     pub(crate) queue_wait_max: Duration,
     pub(crate) idle_instance_ttl: Duration,
     pub(crate) memory_reserve_bytes: u64,
+    /// Memory of the host.
+    pub(crate) memory_bytes: u64,
+    /// Most memory that is promised to instances, all together.
+    pub(crate) memory_promise_max_bytes: u64,
     /// Processors' worth of invocations that run at a time, to begin with.
     pub(crate) processors: f64,
 }
@@ -61,8 +69,7 @@ pub(crate) struct Dispatcher {
     /// Binds at a time: more than there are cores only make each other slow.
     binds: Semaphore,
     instances: AtomicUsize,
-    /// As of the keeper's last look.
-    memory_available_bytes: AtomicU64,
+    pub(crate) backing: Backing,
     lanes: Mutex<Vec<Weak<Lane>>>,
     /// Lanes whose callers wait for room, in the order in which they get it.
     hungry: Mutex<VecDeque<Weak<Lane>>>,
@@ -70,8 +77,19 @@ pub(crate) struct Dispatcher {
     pub(crate) resets: AtomicU64,
 }
 
-/// Room for one instance. Given back when it is dropped.
-struct Room(Arc<Dispatcher>);
+/// Room for one instance: a place among them, and memory. Given back when it is dropped.
+struct Room {
+    dispatcher: Arc<Dispatcher>,
+    memory_bytes: u64,
+}
+
+/// Why there is none.
+enum NoRoom {
+    /// Others have it for now.
+    Yet,
+    /// The host cannot back it, whoever goes.
+    Never(Refusal),
+}
 
 impl Dispatcher {
     /// Must be called in a tokio runtime.
@@ -79,13 +97,13 @@ impl Dispatcher {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Arc::new(Dispatcher {
             pool,
+            backing: Backing::new(bounds.memory_bytes, bounds.memory_reserve_bytes, bounds.memory_promise_max_bytes),
             turns: Turns::new(bounds.rules(), bounds.processors, clock),
             bounds,
             clock,
             handle: Handle::current(),
             binds: Semaphore::new(cores.max(2)),
             instances: AtomicUsize::new(0),
-            memory_available_bytes: AtomicU64::new(u64::MAX),
             lanes: Mutex::new(Vec::new()),
             hungry: Mutex::new(VecDeque::new()),
             failures: AtomicU64::new(0),
@@ -105,22 +123,24 @@ impl Dispatcher {
         (idle, all.saturating_sub(idle), waiting)
     }
 
-    /// Memory that the host had left when it was last looked at, if it was.
-    pub(crate) fn memory_available_bytes(&self) -> Option<u64> {
-        Some(self.memory_available_bytes.load(Ordering::Relaxed)).filter(|&bytes| bytes != u64::MAX)
-    }
-
     fn lanes(&self) -> Vec<Arc<Lane>> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.retain(|lane| lane.strong_count() > 0);
         lanes.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Room for an instance, if need be that of the instance which has been idle for longest.
-    fn room(self: &Arc<Self>) -> Option<Room> {
-        let memory_is_low = || self.memory_available_bytes.load(Ordering::Relaxed) < self.bounds.memory_reserve_bytes;
-        if memory_is_low() && !self.evict() {
-            return None;
+    /// Room for an instance with that much memory, if need be that of those which have been idle for longest.
+    fn room(self: &Arc<Self>, memory_bytes: u64) -> Result<Room, NoRoom> {
+        loop {
+            match self.backing.promise(memory_bytes) {
+                Ok(()) => break,
+                Err(Unbacked::Yet) => return Err(NoRoom::Yet),
+                Err(Unbacked::Promised(_)) if self.evict() => {}
+                Err(Unbacked::Available(_)) if self.evict_some() > 0 => return Err(NoRoom::Yet),
+                Err(Unbacked::Never(shortage) | Unbacked::Promised(shortage) | Unbacked::Available(shortage)) => {
+                    return Err(shortage.into());
+                }
+            }
         }
         let take = || {
             self.instances.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |instances| {
@@ -129,10 +149,17 @@ impl Dispatcher {
         };
         while take().is_err() {
             if !self.evict() {
-                return None;
+                self.backing.release(memory_bytes);
+                return Err(NoRoom::Yet);
             }
         }
-        Some(Room(self.clone()))
+        Ok(Room { dispatcher: self.clone(), memory_bytes })
+    }
+
+    /// Ends an eighth of the idle instances, and says how many that were: what that gives back is only seen at the next look.
+    fn evict_some(&self) -> usize {
+        let (idle, _, _) = self.totals();
+        (0..idle.div_ceil(8)).filter(|_| self.evict()).count()
     }
 
     /// Ends the instance that has been idle for longest; false if none is idle.
@@ -160,8 +187,9 @@ impl Dispatcher {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.0.instances.fetch_sub(1, Ordering::Relaxed);
-        self.0.feed();
+        self.dispatcher.backing.release(self.memory_bytes);
+        self.dispatcher.instances.fetch_sub(1, Ordering::Relaxed);
+        self.dispatcher.feed();
     }
 }
 

@@ -13,7 +13,11 @@ use crate::{
     invocation::{Answer, Invocation, Outcome, Start},
     invoke::{self, Errand},
     logs::FunctionLog,
-    machine::scripted::{Counts, ScriptedHost, binding},
+    machine::{
+        Binding,
+        scripted::{Counts, ScriptedHost, binding},
+    },
+    memory::Look,
     refusal::{Refusal, ThrottleReason},
     settings::StateMode,
     shares::Share,
@@ -36,6 +40,8 @@ const BOUNDS: Bounds = Bounds {
     queue_wait_max: Duration::from_secs(5),
     idle_instance_ttl: Duration::from_secs(60),
     memory_reserve_bytes: 0,
+    memory_bytes: u64::MAX,
+    memory_promise_max_bytes: u64::MAX,
     processors: 1000.0,
 };
 
@@ -277,7 +283,7 @@ async fn binds_that_fail_are_told() {
 #[tokio::test(start_paused = true)]
 async fn what_is_idle_for_long_is_given_up() {
     let fixture = fixture(host(), BOUNDS).await;
-    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || None));
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || left(u64::MAX)));
     let callers: Vec<_> = (0..3).map(|_| fixture.spawn(json!({"ms": 100}))).collect();
     for caller in callers {
         caller.await.expect("no panic").expect("it runs");
@@ -291,6 +297,10 @@ async fn what_is_idle_for_long_is_given_up() {
     ms(62_000).await;
     assert_eq!((fixture.instances(), fixture.count(|c| &c.alive)), ((0, 0), 2));
     keeper.abort();
+}
+
+fn left(bytes: u64) -> Look {
+    Look { available_bytes: Some(bytes), is_stalling: false }
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,19 +325,61 @@ async fn what_is_idle_for_a_while_gives_memory_back_once() {
 #[tokio::test(start_paused = true)]
 async fn instances_are_given_up_when_memory_is_low() {
     let fixture = fixture(host(), Bounds { memory_reserve_bytes: 100, ..BOUNDS }).await;
-    let memory = Arc::new(AtomicU64::new(1000));
+    let memory = Arc::new(AtomicU64::new(1 << 30));
     let seen = memory.clone();
-    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), move || Some(seen.load(Ordering::Relaxed))));
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), move || left(seen.load(Ordering::Relaxed))));
     fixture.invoke(json!({})).await.expect("it runs");
     memory.store(99, Ordering::Relaxed);
-    ms(1100).await;
+    ms(300).await;
     assert_eq!(fixture.instances(), (0, 0));
-    assert_eq!(throttle(fixture.invoke(json!({})).await), ThrottleReason::QueueTimeout);
-    let waiting = fixture.spawn(json!({}));
-    ms(1100).await;
-    memory.store(1000, Ordering::Relaxed);
-    waiting.await.expect("no panic").expect("it runs once there is memory");
+    let told = fixture.invoke(json!({})).await;
+    assert!(matches!(told, Err(Refusal::Throttled { limit: 0, present: 128, .. })), "{told:?}");
+    assert_eq!(throttle(told), ThrottleReason::Memory);
+    memory.store(1 << 30, Ordering::Relaxed);
+    ms(300).await;
+    fixture.invoke(json!({})).await.expect("it runs once there is memory");
     keeper.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_bound_since_the_last_look_may_take_all_that_it_can() {
+    let fixture = fixture(host(), BOUNDS).await;
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || left(200 << 20)));
+    ms(260).await;
+    let began = fixture.clock.now();
+    let both = [fixture.spawn(json!({"ms": 300})), fixture.spawn(json!({"ms": 300}))];
+    ms(20).await;
+    assert_eq!(fixture.count(|c| &c.binds), 1, "200 MiB are not enough for two, should they take what they may");
+    ms(240).await;
+    assert_eq!(fixture.count(|c| &c.binds), 2, "the first one did not");
+    for caller in both {
+        caller.await.expect("no panic").expect("it runs");
+    }
+    assert!(began.elapsed() < Duration::from_millis(600));
+    keeper.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_idle_makes_way_for_what_is_promised_to_others() {
+    let mut fixture = fixture(host(), Bounds { memory_promise_max_bytes: 256 << 20, ..BOUNDS }).await;
+    let both = [fixture.spawn(json!({"ms": 10})), fixture.spawn(json!({"ms": 20}))];
+    for caller in both {
+        caller.await.expect("no panic").expect("it runs");
+    }
+    assert_eq!(fixture.instances(), (2, 2));
+    let before = std::mem::replace(
+        &mut fixture.lane,
+        Lane::new(fixture.dispatcher.clone(), Binding { memory_bytes: 200 << 20, ..binding("g") }, Share::default()),
+    );
+    let busy = fixture.spawn(json!({"ms": 100}));
+    ms(50).await;
+    assert_eq!((before.load().instances, fixture.lane.load().instances), (0, 1));
+    let large = Binding { memory_bytes: 300 << 20, ..binding("h") };
+    let other = std::mem::replace(&mut fixture.lane, Lane::new(fixture.dispatcher.clone(), large, Share::default()));
+    let told = fixture.invoke(json!({})).await;
+    assert!(matches!(told, Err(Refusal::Throttled { limit: 256, present: 300, .. })), "{told:?}");
+    assert_eq!(other.load().instances, 1, "what is busy stays");
+    busy.await.expect("no panic").expect("it runs");
 }
 
 #[tokio::test(start_paused = true)]

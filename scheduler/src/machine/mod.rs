@@ -35,6 +35,8 @@ pub(crate) trait Host: Send + Sync {
     fn build(&self) -> String;
     /// The share of the processors of a function with that memory.
     fn share(&self, function: &str, memory_bytes: u64) -> Share;
+    /// Ends all machines, and leaves nothing of them on the host. Blocks.
+    fn end(&self);
 }
 
 /// A virtual machine.

@@ -94,6 +94,8 @@ impl Host for ScriptedHost {
     fn share(&self, _: &str, _: u64) -> Share {
         Share::default()
     }
+
+    fn end(&self) {}
 }
 
 impl Machine for ScriptedMachine {

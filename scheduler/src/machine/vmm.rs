@@ -25,7 +25,8 @@ pub const ZYGOTE_ARGUMENT: &str = "zygote";
 pub(crate) struct VmmHost {
     program: PathBuf,
     cpus: Option<Cpus>,
-    zygote: RwLock<Zygote>,
+    /// None once the platform has ended.
+    zygote: RwLock<Option<Zygote>>,
     /// After the zygote, whose machines must have ended before their groups can be removed.
     shares: Shares,
     build: [u8; 16],
@@ -50,7 +51,7 @@ impl VmmHost {
             })?;
         }
         shares.zygote(zygote.pid());
-        Ok(VmmHost { program: program.to_owned(), cpus, zygote: RwLock::new(zygote), shares, build })
+        Ok(VmmHost { program: program.to_owned(), cpus, zygote: RwLock::new(Some(zygote)), shares, build })
     }
 
     fn restart_zygote(&self) -> Result<(), mayfly_vmm::Error> {
@@ -59,12 +60,13 @@ impl VmmHost {
             tracing::error!(%error, "machines are not held to their processors any more");
         }
         self.shares.zygote(zygote.pid());
-        *self.zygote.write().unwrap_or_else(PoisonError::into_inner) = zygote;
+        *self.zygote.write().unwrap_or_else(PoisonError::into_inner) = Some(zygote);
         Ok(())
     }
 
     fn fork(&self) -> Result<Shell, mayfly_vmm::Error> {
-        self.zygote.read().unwrap_or_else(PoisonError::into_inner).spawn()
+        let zygote = self.zygote.read().unwrap_or_else(PoisonError::into_inner);
+        zygote.as_ref().ok_or_else(|| mayfly_vmm::Error::Gone("the platform has ended".into()))?.spawn()
     }
 }
 
@@ -97,6 +99,12 @@ impl super::Host for VmmHost {
 
     fn share(&self, function: &str, memory_bytes: u64) -> Share {
         self.shares.of(function, memory_bytes)
+    }
+
+    fn end(&self) {
+        // All machines end with it, and then their groups can be removed.
+        drop(self.zygote.write().unwrap_or_else(PoisonError::into_inner).take());
+        self.shares.end();
     }
 }
 

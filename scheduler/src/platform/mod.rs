@@ -299,6 +299,9 @@ impl Platform {
         for (_, slot) in slots {
             slot.retire();
         }
+        let host = inner.host.clone();
+        // If it panics, the process ends all the same.
+        let _ = tokio::task::spawn_blocking(move || host.end()).await;
     }
 
     /// The ARN of a layer of that name, without a version.

@@ -14,13 +14,14 @@ use crate::{
     catalog::{Catalog, Directory},
     clock::Clock,
     deploy::{Deployer, blocking},
-    dispatch::{Bounds, Dispatcher, available_memory, concurrency::Concurrency, keep, turns},
+    dispatch::{Bounds, Dispatcher, concurrency::Concurrency, keep, turns},
     files, limits,
     logs::Logs,
     machine::{
         Host,
         vmm::{VmmHost, spare_the_server},
     },
+    memory::HostMemory,
     pool::Pool,
     refusal::OpenError,
     runtime::{self, Offer, RUSTPYTHON_NAME, Runtimes},
@@ -65,8 +66,9 @@ pub(super) async fn open_with(
     }
     let pool = Arc::new(Pool::start(host.clone(), settings.shells));
     let cpus = settings.vm_cpus.clone().unwrap_or_else(Cpus::of_this_process);
-    let dispatcher = Dispatcher::new(pool, bounds(&settings, &cpus), clock);
-    tokio::spawn(keep(Arc::downgrade(&dispatcher), available_memory));
+    let mut memory = HostMemory::find();
+    let dispatcher = Dispatcher::new(pool, bounds(&settings, &cpus, memory.total_bytes()), clock);
+    tokio::spawn(keep(Arc::downgrade(&dispatcher), move || memory.look()));
     if settings.overload_control {
         tokio::spawn(turns::adapt(Arc::downgrade(&dispatcher.turns), cpus));
     }
@@ -117,7 +119,7 @@ async fn come_up(inner: Arc<Inner>) {
     }
 }
 
-fn bounds(settings: &Settings, cpus: &Cpus) -> Bounds {
+fn bounds(settings: &Settings, cpus: &Cpus, memory_bytes: u64) -> Bounds {
     Bounds {
         instances_max: settings.instances_max,
         instances_per_function_max: settings.instances_per_function_max,
@@ -125,6 +127,8 @@ fn bounds(settings: &Settings, cpus: &Cpus) -> Bounds {
         queue_wait_max: settings.queue_wait_max,
         idle_instance_ttl: settings.idle_instance_ttl,
         memory_reserve_bytes: settings.memory_reserve_bytes,
+        memory_bytes,
+        memory_promise_max_bytes: (memory_bytes as f64 * settings.memory_overcommit) as u64,
         processors: if settings.overload_control { cpus.count() as f64 } else { f64::INFINITY },
     }
 }

@@ -38,7 +38,7 @@ impl Inner {
             resets_total: self.dispatcher.resets.load(Ordering::Relaxed),
             concurrency_limit: self.settings.account_concurrency,
             instances_limit: self.settings.instances_max,
-            memory_available_bytes: self.dispatcher.memory_available_bytes(),
+            memory_available_bytes: self.dispatcher.backing.available_bytes(),
         }
     }
 }

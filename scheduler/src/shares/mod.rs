@@ -7,7 +7,6 @@
 
 mod cpus;
 mod enforcer;
-mod place;
 mod tree;
 mod weight;
 
@@ -16,7 +15,7 @@ mod tests;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc::{Sender, channel},
     },
@@ -42,10 +41,10 @@ enum Way {
     None(String),
 }
 
-/// The shares of all functions. Dropping them removes their groups: the machines must have been ended before.
+/// The shares of all functions. They end when they are dropped.
 pub(crate) struct Shares {
     orders: Sender<Order>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     next: AtomicU64,
 }
 
@@ -75,13 +74,21 @@ impl Shares {
         let (orders, received) = channel();
         let name = "mayfly-shares".to_owned();
         let thread = std::thread::Builder::new().name(name).spawn(move || enforcer::enforce(way, &received)).ok();
-        Shares { orders, thread, next: AtomicU64::new(0) }
+        Shares { orders, thread: Mutex::new(thread), next: AtomicU64::new(0) }
     }
 
     /// The share of a function with that memory.
     pub(crate) fn of(&self, function: &str, memory_bytes: u64) -> Share {
         let name = format!("fn-{function}-{}", self.next.fetch_add(1, Ordering::Relaxed));
         Share(Some((Arc::new(Group { name, weight: Weight::of_memory(memory_bytes) }), self.orders.clone())))
+    }
+
+    /// Removes all groups. The machines must have been ended before.
+    pub(crate) fn end(&self) {
+        // If the thread has ended, so have the groups.
+        let _ = self.orders.send(Order::End);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        thread.map(JoinHandle::join);
     }
 
     /// From now on, machines are forked by that process.
@@ -110,8 +117,7 @@ impl Drop for Member {
 
 impl Drop for Shares {
     fn drop(&mut self) {
-        let _ = self.orders.send(Order::End);
-        self.thread.take().map(JoinHandle::join);
+        self.end();
     }
 }
 

@@ -12,7 +12,8 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 
-use super::{place::Version, *};
+use super::*;
+use crate::cgroup::{Controller, Version};
 
 /// Processor time over which shares are compared.
 const MEASURED_NS: u64 = 1_500_000_000;
@@ -176,7 +177,7 @@ fn a_group_is_there_while_it_has_members() {
         return;
     }
     let own = [Version::V2, Version::V1].into_iter().find_map(|version| {
-        let own = version.own()?;
+        let own = version.own(Controller::Cpu)?;
         Tree::plant_in(version, &own, 1).ok().map(|_| own)
     });
     let own = own.expect("it has just been there");
@@ -207,7 +208,7 @@ fn a_group_is_there_while_it_has_members() {
 #[test]
 fn what_a_killed_server_left_is_removed() {
     // Not among the groups of other tests, which remove what they find.
-    let own = Version::V1.own().map(|own| own.join(format!("test-{}", std::process::id())));
+    let own = Version::V1.own(Controller::Cpu).map(|own| own.join(format!("test-{}", std::process::id())));
     let Some(own) = own.filter(|own| has_groups() && std::fs::create_dir(own).is_ok()) else { return };
     let make = |name: &str| {
         let group = own.join(name);

@@ -18,7 +18,8 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{place::Version, weight::Weight};
+use super::weight::Weight;
+use crate::cgroup::{Controller, Version};
 
 /// Groups of servers that one process may have: tests have several.
 const SERVERS_MAX: u32 = 64;
@@ -47,7 +48,7 @@ impl Tree {
         let mut why = Vec::new();
         for version in [Version::V2, Version::V1] {
             let name = if version == Version::V1 { "v1" } else { "v2" };
-            let planted = match version.own() {
+            let planted = match version.own(Controller::Cpu) {
                 Some(own) => {
                     Tree::plant_in(version, &own, processors).map_err(|error| format!("{}: {error}", own.display()))
                 }

@@ -5,6 +5,7 @@
 mod behaviour;
 mod callers;
 mod cpython;
+mod shares;
 mod survival;
 
 use std::{
@@ -36,6 +37,7 @@ const TESTS: &[(&str, Test)] = tests![
     behaviour::many_at_once,
     behaviour::an_update_replaces_what_serves,
     behaviour::what_it_costs,
+    shares::a_function_has_its_share,
     survival::idle_machines_may_be_killed,
     survival::running_machines_may_be_killed,
     survival::the_zygote_may_be_killed,
@@ -44,6 +46,7 @@ const TESTS: &[(&str, Test)] = tests![
 const RESTART_TESTS: &[(&str, RestartTest)] = tests![
     survival::a_restart_loads_what_is_there,
     survival::what_was_acknowledged_survives_a_kill,
+    shares::machines_are_held_to_processors,
     cpython::functions_run_on_the_hosts_interpreter,
     cpython::what_is_not_there_says_so,
     cpython::a_package_takes_no_memory_of_the_instance,

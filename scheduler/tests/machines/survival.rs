@@ -134,7 +134,7 @@ fn layer(name: &str) -> LayerId {
 }
 
 /// A platform, as soon as the one before has let go of the directory.
-async fn reopened(settings: &Settings) -> Platform {
+pub(crate) async fn reopened(settings: &Settings) -> Platform {
     let start = Instant::now();
     loop {
         match Platform::open(settings.clone()).await {
@@ -151,7 +151,7 @@ async fn reopened(settings: &Settings) -> Platform {
 }
 
 /// Processes whose parent is `parent`.
-fn children(parent: u32) -> Vec<u32> {
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").expect("there is one");
     let numbers = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     numbers.filter(|&number| parent_of(number) == Some(parent)).collect()
@@ -166,7 +166,7 @@ fn parent_of(process: u32) -> Option<u32> {
     fields.next()?.parse().ok().filter(|_| !is_zombie)
 }
 
-fn kill(process: u32) {
+pub(crate) fn kill(process: u32) {
     let status = Command::new("kill").args(["-9", &process.to_string()]).status().expect("there is a kill");
     assert!(status.success(), "process {process} cannot be killed");
 }

@@ -100,6 +100,9 @@ fn put_in(machine: &mut Machine, message: Message) -> Result<(), Error> {
     let working_set = working_set.as_ref();
     let images = files.map(ImageFile::from_file).collect::<Result<Vec<_>, Error>>()?;
     let images: Vec<&ImageFile> = images.iter().collect();
+    // A guest may have its own copy of the data of libraries in images.
+    let image_bytes = images.iter().filter_map(|image| image.file().metadata().ok()).map(|image| image.len());
+    sandbox::limit_memory(memory_bytes.saturating_add(image_bytes.sum()))?;
     match &snapshots[..] {
         [] => machine.boot(&images, memory_bytes, tmp_bytes),
         [base] => machine.bind(base, None, &images, memory_bytes, tmp_bytes, working_set),

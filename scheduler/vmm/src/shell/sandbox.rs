@@ -3,8 +3,12 @@
 //! Layers, each enough on its own against most of what a broken-out guest could try: no other files than those it needs, no
 //! privileges and no way to get any, an allow-list of system calls whose violation kills the process, limits.
 
-use rustix::process::{Pid, Signal};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use std::collections::BTreeMap;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, setrlimit};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
 
 use crate::error::Error;
 
@@ -55,6 +59,9 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_exit_group,
 ];
 
+/// Memory of a VM process besides its guest's: its heap, and tables that grow with the guest.
+const OWN_BYTES: u64 = 64 << 20;
+
 /// Nobody.
 const UNPRIVILEGED_ID: u32 = 65_534;
 
@@ -68,12 +75,27 @@ pub(super) fn enter(zygote: Pid) -> Result<(), Error> {
     let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let arch =
         TargetArch::try_from(std::env::consts::ARCH).map_err(|_| Error::Unsupported("not an x86-64 host".into()))?;
-    let rules = ALLOWED.iter().map(|&call| (call, Vec::new())).collect();
+    let mut rules: BTreeMap<_, _> = ALLOWED.iter().map(|&call| (call, Vec::new())).collect();
+    rules.insert(libc::SYS_prlimit64, vec![of_itself()?]);
     let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, arch)
         .and_then(BpfProgram::try_from)
         .map_err(|error| Error::Unsupported(format!("the system call filter cannot be made: {error}")))?;
     seccompiler::apply_filter(&filter)
         .map_err(|error| Error::Unsupported(format!("the system call filter cannot be installed: {error}")))
+}
+
+/// A call whose first argument, a process, is 0.
+fn of_itself() -> Result<SeccompRule, Error> {
+    SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 0)
+        .and_then(|itself| SeccompRule::new(vec![itself]))
+        .map_err(|error| Error::Unsupported(format!("the system call filter cannot be made: {error}")))
+}
+
+/// Holds this process to the memory of its guest: what it could take beyond that, were it not ours any more, is [`OWN_BYTES`].
+/// Pages that it shares with others (images, snapshots) do not count until it has a copy of its own.
+pub(super) fn limit_memory(guest_bytes: u64) -> Result<(), Error> {
+    let limit = Some(guest_bytes.saturating_add(OWN_BYTES));
+    setrlimit(Resource::Data, Rlimit { current: limit, maximum: limit }).map_err(Error::errno("limiting memory"))
 }
 
 /// When the host's memory ends, this process is ended before any other: it is one of many, and what it holds can be made again. Comes

@@ -4,23 +4,41 @@ use std::path::{Path, PathBuf};
 
 /// Generation of cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
+pub(crate) enum Version {
     /// A hierarchy per controller.
     V1,
     /// One hierarchy. Processes are in its leaves alone.
     V2,
 }
 
+/// What a group rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Controller {
+    /// Processors.
+    Cpu,
+    /// Memory.
+    Memory,
+}
+
+impl Controller {
+    fn name(self) -> &'static str {
+        match self {
+            Controller::Cpu => "cpu",
+            Controller::Memory => "memory",
+        }
+    }
+}
+
 impl Version {
-    /// The directory of this process's own group that has to do with processors.
-    pub(super) fn own(self) -> Option<PathBuf> {
+    /// The directory of this process's own group that has to do with `controller`.
+    pub(crate) fn own(self, controller: Controller) -> Option<PathBuf> {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        self.find(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"))
+        self.find(controller, &read("/proc/self/mountinfo"), &read("/proc/self/cgroup"))
     }
 
-    fn find(self, mounts: &str, groups: &str) -> Option<PathBuf> {
-        let group = groups.lines().find_map(|line| self.group(line))?;
-        mounts.lines().filter_map(|line| self.mount(line)).find_map(|(root, shown_at)| {
+    fn find(self, controller: Controller, mounts: &str, groups: &str) -> Option<PathBuf> {
+        let group = groups.lines().find_map(|line| self.group(controller, line))?;
+        mounts.lines().filter_map(|line| self.mount(controller, line)).find_map(|(root, shown_at)| {
             // A container may be shown a part of the hierarchy, as if that were all.
             let below = Path::new(group).strip_prefix(root).ok()?;
             let is_outside = below.components().any(|part| part == std::path::Component::ParentDir);
@@ -29,22 +47,22 @@ impl Version {
     }
 
     /// Of `hierarchy:controllers:group`, the group.
-    fn group(self, line: &str) -> Option<&str> {
+    fn group(self, controller: Controller, line: &str) -> Option<&str> {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, group) = (parts.next()?, parts.next()?);
         let is_it = match self {
-            Version::V1 => controllers.split(',').any(|controller| controller == "cpu"),
+            Version::V1 => controllers.split(',').any(|one| one == controller.name()),
             Version::V2 => controllers.is_empty(),
         };
         is_it.then_some(group)
     }
 
     /// Of `id parent device root mount-point options… - type source options`, the root and the mount point.
-    fn mount(self, line: &str) -> Option<(&str, &str)> {
+    fn mount(self, controller: Controller, line: &str) -> Option<(&str, &str)> {
         let (before, after) = line.split_once(" - ")?;
         let mut after = after.split(' ');
         let is_it = match (self, after.next()?) {
-            (Version::V1, "cgroup") => after.nth(1)?.split(',').any(|option| option == "cpu"),
+            (Version::V1, "cgroup") => after.nth(1)?.split(',').any(|option| option == controller.name()),
             (Version::V2, "cgroup2") => true,
             _ => false,
         };
@@ -66,8 +84,9 @@ mod tests {
 
     #[test]
     fn groups_are_found() {
-        let found =
-            |version: Version, mounts, groups| version.find(mounts, groups).map(|path| path.display().to_string());
+        let found = |version: Version, mounts, groups| {
+            version.find(Controller::Cpu, mounts, groups).map(|path| path.display().to_string())
+        };
         let v1 = found(Version::V1, HYBRID, IN_HYBRID);
         assert_eq!(v1.as_deref(), Some("/sys/fs/cgroup/cpu,cpuacct/system.slice/mayfly.service"));
         assert_eq!(found(Version::V2, HYBRID, IN_HYBRID).as_deref(), Some("/sys/fs/cgroup/unified/system.slice"));

@@ -1,0 +1,151 @@
+//! Whether the host can back another instance.
+//!
+//! Two rules. What is promised to all instances together, their memory sizes, is bounded by a multiple of the host's memory: most of what an
+//! instance has is the snapshot's, shared by all, so that multiple is large. And what the host has available must back the next one
+//! in full, above the reserve. What instances take is only seen at the next look, so between two looks each that is bound is
+//! charged its whole size.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::NoRoom;
+use crate::refusal::{Refusal, ThrottleReason};
+
+/// What backs instances.
+#[derive(Debug)]
+pub(crate) struct Backing {
+    /// To be left available.
+    reserve_bytes: u64,
+    /// Largest promise to one.
+    single_max_bytes: u64,
+    /// Most that may be promised.
+    promise_max_bytes: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// As of the last look.
+    available_bytes: Option<u64>,
+    is_stalling: bool,
+    /// Promised since the last look.
+    charged_bytes: u64,
+    promised_bytes: u64,
+}
+
+/// Why an instance is not backed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unbacked {
+    /// It may be after the next look.
+    Yet,
+    /// It is too large for this host.
+    Never(Shortage),
+    /// Others would have to go, and then it may be.
+    Promised(Shortage),
+    /// Others would have to go, and how much that gives is seen at the next look.
+    Available(Shortage),
+}
+
+/// What there is for one more, and what it would take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shortage {
+    left_bytes: u64,
+    wanted_bytes: u64,
+}
+
+impl Backing {
+    /// Of a host with that much memory.
+    pub(super) fn new(memory_bytes: u64, reserve_bytes: u64, promise_max_bytes: u64) -> Backing {
+        let single_max_bytes = memory_bytes.saturating_sub(reserve_bytes).min(promise_max_bytes);
+        Backing { reserve_bytes, single_max_bytes, promise_max_bytes, state: Mutex::default() }
+    }
+
+    /// Promises memory to an instance.
+    pub(super) fn promise(&self, bytes: u64) -> Result<(), Unbacked> {
+        if bytes > self.single_max_bytes {
+            return Err(Unbacked::Never(Shortage { left_bytes: self.single_max_bytes, wanted_bytes: bytes }));
+        }
+        let mut state = self.state();
+        let unpromised = self.promise_max_bytes.saturating_sub(state.promised_bytes);
+        if bytes > unpromised {
+            return Err(Unbacked::Promised(Shortage { left_bytes: unpromised, wanted_bytes: bytes }));
+        }
+        let available = state.available_bytes.unwrap_or(u64::MAX).saturating_sub(self.reserve_bytes);
+        if bytes > available {
+            return Err(Unbacked::Available(Shortage { left_bytes: available, wanted_bytes: bytes }));
+        }
+        if bytes > available.saturating_sub(state.charged_bytes) {
+            return Err(Unbacked::Yet);
+        }
+        state.promised_bytes += bytes;
+        state.charged_bytes += bytes;
+        Ok(())
+    }
+
+    /// Takes a promise back.
+    pub(super) fn release(&self, bytes: u64) {
+        self.state().promised_bytes -= bytes;
+    }
+
+    /// What the host has available is this now.
+    pub(super) fn seen(&self, available_bytes: Option<u64>, is_stalling: bool) {
+        let mut state = self.state();
+        (state.available_bytes, state.is_stalling, state.charged_bytes) = (available_bytes, is_stalling, 0);
+    }
+
+    /// Whether there is less than the reserve, or programs wait for memory.
+    pub(super) fn is_low(&self) -> bool {
+        let state = self.state();
+        state.is_stalling || state.available_bytes.is_some_and(|bytes| bytes < self.reserve_bytes)
+    }
+
+    /// As of the last look.
+    pub(crate) fn available_bytes(&self) -> Option<u64> {
+        self.state().available_bytes
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<Shortage> for NoRoom {
+    fn from(Shortage { left_bytes, wanted_bytes }: Shortage) -> NoRoom {
+        let (left_mib, wanted_mib) = (left_bytes >> 20, wanted_bytes >> 20);
+        NoRoom::Never(Refusal::throttled(ThrottleReason::Memory, left_mib, wanted_mib, std::time::Duration::ZERO))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_promised_that_cannot_be_kept() {
+        let backing = Backing::new(900, 100, 1000);
+        let short = |left_bytes, wanted_bytes| Shortage { left_bytes, wanted_bytes };
+        assert_eq!(backing.promise(801), Err(Unbacked::Never(short(800, 801))));
+        assert_eq!(backing.promise(600), Ok(()), "nobody has looked yet");
+        assert_eq!(backing.promise(600), Err(Unbacked::Promised(short(400, 600))));
+        backing.seen(Some(350), false);
+        assert_eq!(backing.promise(300), Err(Unbacked::Available(short(250, 300))));
+        assert_eq!(backing.promise(200), Ok(()));
+        assert_eq!(backing.promise(100), Err(Unbacked::Yet), "the 200 may be taken, or not");
+        backing.seen(Some(340), false);
+        assert_eq!(backing.promise(100), Ok(()), "most were not");
+        backing.release(600);
+        backing.seen(None, false);
+        assert_eq!(backing.promise(700), Ok(()));
+        assert_eq!(backing.promise(1), Err(Unbacked::Promised(short(0, 1))));
+    }
+
+    #[test]
+    fn memory_is_low_below_the_reserve_and_when_programs_wait() {
+        let backing = Backing::new(900, 100, 1000);
+        for (available, is_stalling, is_low) in
+            [(None, false, false), (Some(100), false, false), (Some(99), false, true), (Some(100), true, true)]
+        {
+            backing.seen(available, is_stalling);
+            assert_eq!(backing.is_low(), is_low, "{available:?} {is_stalling}");
+        }
+    }
+}
