@@ -48,7 +48,11 @@ impl Client {
             {
                 return Ok((status, self.buffer[start..end].to_vec()));
             }
-            let bytes = self.stream.read(&mut chunk)?;
+            // A read with a timeout does not go on by itself after the process was stopped or frozen for a moment.
+            let bytes = match self.stream.read(&mut chunk) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
             if bytes == 0 || self.buffer.len() > ANSWER_MAX_BYTES {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -96,6 +96,12 @@ impl Platform {
         Client::connect(self.address)
     }
 
+    /// The process of the server.
+    #[must_use]
+    pub fn server(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn endpoint(&self) -> String {
@@ -122,8 +128,16 @@ impl Platform {
     /// # Errors
     /// If the platform refuses.
     pub fn deploy(&self, name: &str, source: &str, state: &str) -> io::Result<Duration> {
+        self.deploy_with(name, source, state, &json!({}))
+    }
+
+    /// The same, with more members of the request: `MemorySize`, `Timeout`…
+    ///
+    /// # Errors
+    /// If the platform refuses.
+    pub fn deploy_with(&self, name: &str, source: &str, state: &str, members: &Value) -> io::Result<Duration> {
         let package = base64::engine::general_purpose::STANDARD.encode(zip(source)?);
-        let body = json!({
+        let mut body = json!({
             "FunctionName": name,
             "Runtime": self.runtime.name(),
             "Handler": "handler.handler",
@@ -131,6 +145,9 @@ impl Platform {
             "Code": { "ZipFile": package },
             "Tags": { "mayfly:state": state },
         });
+        for (member, value) in members.as_object().into_iter().flatten() {
+            body[member] = value.clone();
+        }
         let start = Instant::now();
         let mut client = self.client()?;
         let (status, answer) = client.request("POST", "/2015-03-31/functions", "", body.to_string().as_bytes())?;

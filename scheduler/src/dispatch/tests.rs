@@ -1,5 +1,7 @@
 //! Order, bounds and ends of invocations, with machines that follow a script. Time is tokio's, stopped.
 
+mod memory;
+
 use std::{future::Future, sync::atomic::AtomicUsize};
 
 use serde_json::json;
@@ -13,11 +15,7 @@ use crate::{
     invocation::{Answer, Invocation, Outcome, Start},
     invoke::{self, Errand},
     logs::FunctionLog,
-    machine::{
-        Binding,
-        scripted::{Counts, ScriptedHost, binding},
-    },
-    memory::Look,
+    machine::scripted::{Counts, ScriptedHost, binding},
     refusal::{Refusal, ThrottleReason},
     settings::StateMode,
     shares::Share,
@@ -283,7 +281,7 @@ async fn binds_that_fail_are_told() {
 #[tokio::test(start_paused = true)]
 async fn what_is_idle_for_long_is_given_up() {
     let fixture = fixture(host(), BOUNDS).await;
-    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || left(u64::MAX)));
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || memory::left(u64::MAX)));
     let callers: Vec<_> = (0..3).map(|_| fixture.spawn(json!({"ms": 100}))).collect();
     for caller in callers {
         caller.await.expect("no panic").expect("it runs");
@@ -297,89 +295,6 @@ async fn what_is_idle_for_long_is_given_up() {
     ms(62_000).await;
     assert_eq!((fixture.instances(), fixture.count(|c| &c.alive)), ((0, 0), 2));
     keeper.abort();
-}
-
-fn left(bytes: u64) -> Look {
-    Look { available_bytes: Some(bytes), is_stalling: false }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_idle_for_a_while_gives_memory_back_once() {
-    let fixture = fixture(host(), BOUNDS).await;
-    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || None));
-    fixture.invoke(json!({})).await.expect("it runs");
-    ms(1500).await;
-    assert_eq!(fixture.count(|c| &c.trims), 0, "it may be called again soon");
-    for (calls, trims) in [(0, 1), (0, 1), (1, 2)] {
-        for _ in 0..calls {
-            assert_eq!(fixture.invoke(json!({})).await.expect("it runs").start, Start::Warm);
-        }
-        ms(10_000).await;
-        assert_eq!((fixture.count(|c| &c.trims), fixture.instances()), (trims, (1, 1)));
-    }
-    ms(51_000).await;
-    assert_eq!(fixture.instances(), (0, 0), "it was idle all the time");
-    keeper.abort();
-}
-
-#[tokio::test(start_paused = true)]
-async fn instances_are_given_up_when_memory_is_low() {
-    let fixture = fixture(host(), Bounds { memory_reserve_bytes: 100, ..BOUNDS }).await;
-    let memory = Arc::new(AtomicU64::new(1 << 30));
-    let seen = memory.clone();
-    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), move || left(seen.load(Ordering::Relaxed))));
-    fixture.invoke(json!({})).await.expect("it runs");
-    memory.store(99, Ordering::Relaxed);
-    ms(300).await;
-    assert_eq!(fixture.instances(), (0, 0));
-    let told = fixture.invoke(json!({})).await;
-    assert!(matches!(told, Err(Refusal::Throttled { limit: 0, present: 128, .. })), "{told:?}");
-    assert_eq!(throttle(told), ThrottleReason::Memory);
-    memory.store(1 << 30, Ordering::Relaxed);
-    ms(300).await;
-    fixture.invoke(json!({})).await.expect("it runs once there is memory");
-    keeper.abort();
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_was_bound_since_the_last_look_may_take_all_that_it_can() {
-    let fixture = fixture(host(), BOUNDS).await;
-    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || left(200 << 20)));
-    ms(260).await;
-    let began = fixture.clock.now();
-    let both = [fixture.spawn(json!({"ms": 300})), fixture.spawn(json!({"ms": 300}))];
-    ms(20).await;
-    assert_eq!(fixture.count(|c| &c.binds), 1, "200 MiB are not enough for two, should they take what they may");
-    ms(240).await;
-    assert_eq!(fixture.count(|c| &c.binds), 2, "the first one did not");
-    for caller in both {
-        caller.await.expect("no panic").expect("it runs");
-    }
-    assert!(began.elapsed() < Duration::from_millis(600));
-    keeper.abort();
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_idle_makes_way_for_what_is_promised_to_others() {
-    let mut fixture = fixture(host(), Bounds { memory_promise_max_bytes: 256 << 20, ..BOUNDS }).await;
-    let both = [fixture.spawn(json!({"ms": 10})), fixture.spawn(json!({"ms": 20}))];
-    for caller in both {
-        caller.await.expect("no panic").expect("it runs");
-    }
-    assert_eq!(fixture.instances(), (2, 2));
-    let before = std::mem::replace(
-        &mut fixture.lane,
-        Lane::new(fixture.dispatcher.clone(), Binding { memory_bytes: 200 << 20, ..binding("g") }, Share::default()),
-    );
-    let busy = fixture.spawn(json!({"ms": 100}));
-    ms(50).await;
-    assert_eq!((before.load().instances, fixture.lane.load().instances), (0, 1));
-    let large = Binding { memory_bytes: 300 << 20, ..binding("h") };
-    let other = std::mem::replace(&mut fixture.lane, Lane::new(fixture.dispatcher.clone(), large, Share::default()));
-    let told = fixture.invoke(json!({})).await;
-    assert!(matches!(told, Err(Refusal::Throttled { limit: 256, present: 300, .. })), "{told:?}");
-    assert_eq!(other.load().instances, 1, "what is busy stays");
-    busy.await.expect("no panic").expect("it runs");
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,8 +63,11 @@ impl Tree {
     }
 
     pub(super) fn plant_in(version: Version, own: &Path, processors: u64) -> io::Result<Tree> {
+        // A server of this process may have moved it already.
+        let moved_from = own.parent().filter(|_| own.ends_with(SERVER));
+        let own = moved_from.unwrap_or(own);
         sweep(own);
-        let has_moved = version == Version::V2 && hand_down(own)?;
+        let has_moved = version == Version::V2 && moved_from.is_none() && hand_down(own)?;
         let (root, lock) = make_root(own)?;
         let tree = Tree { version, own: own.to_owned(), root, _lock: lock, has_moved };
         // From here on, dropping it cleans up.
@@ -136,9 +139,8 @@ impl Drop for Tree {
             }
             std::thread::sleep(END_LOOK);
         }
-        if self.has_moved {
-            // Both fail while another server is here, which then goes on.
-            let _ = fs::write(self.own.join("cgroup.subtree_control"), "-cpu");
+        // This fails while another server is here, and then all of it stays as it is.
+        if self.has_moved && fs::write(self.own.join("cgroup.subtree_control"), "-cpu").is_ok() {
             let _ = adopt(&self.own, std::process::id());
             let _ = fs::remove_dir(self.own.join(SERVER));
         }
@@ -149,31 +151,33 @@ fn adopt(group: &Path, pid: u32) -> io::Result<()> {
     fs::write(group.join("cgroup.procs"), pid.to_string())
 }
 
-/// Lets groups below `own` have shares. True if this process had to leave it for that.
+/// Lets groups below `own` have shares. True if this process had to leave it for that: but for the root, a group of v2 has either processes or
+/// groups with shares. (Linux lets one enable `cpu` in spite of processes, and makes the group the root of threaded ones then.)
 fn hand_down(own: &Path) -> io::Result<bool> {
-    let has_cpu =
-        |file: &str| fs::read_to_string(own.join(file)).map(|list| list.split_whitespace().any(|one| one == "cpu"));
-    if !has_cpu("cgroup.controllers")? {
+    let controllers = fs::read_to_string(own.join("cgroup.controllers"))?;
+    if !controllers.split_whitespace().any(|controller| controller == "cpu") {
         return Err(io::Error::new(ErrorKind::Unsupported, "there is no controller cpu"));
     }
     let control = own.join("cgroup.subtree_control");
-    if has_cpu("cgroup.subtree_control")? {
-        return Ok(false);
-    }
-    match fs::write(&control, "+cpu") {
-        Ok(()) => return Ok(false),
-        Err(error) if error.kind() != ErrorKind::ResourceBusy => return Err(error),
-        Err(_) => {}
+    let is_root = !own.join("cgroup.type").exists();
+    if is_root {
+        return fs::write(&control, "+cpu").map(|()| false);
     }
     let leaf = own.join(SERVER);
-    let moved = fs::create_dir(&leaf).and_then(|()| adopt(&leaf, std::process::id()));
-    moved.and_then(|()| fs::write(&control, "+cpu")).map(|()| true).map_err(|error| {
+    match fs::create_dir(&leaf) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => adopt(&leaf, std::process::id())?,
+    }
+    let enabled = match fs::read_to_string(own.join("cgroup.procs")) {
+        Ok(others) if !others.is_empty() => {
+            Err(io::Error::new(ErrorKind::ResourceBusy, "other processes are in this group"))
+        }
+        Ok(_) => fs::write(&control, "+cpu"),
+        Err(error) => Err(error),
+    };
+    enabled.map(|()| true).inspect_err(|_| {
         let _ = adopt(own, std::process::id());
         let _ = fs::remove_dir(&leaf);
-        match error.kind() {
-            ErrorKind::ResourceBusy => io::Error::new(error.kind(), "other processes are in this group"),
-            _ => error,
-        }
     })
 }
 

@@ -5,36 +5,39 @@ pub const MIB_PER_VCPU: u64 = 1769;
 /// The largest memory of a function: nice 0, where only nice values are at hand.
 const MIB_LARGEST: f64 = 10_240.0;
 
-/// A share against the shares of others, in thousandths of a vCPU.
+/// One vCPU.
+const ONE: u64 = 1_000_000;
+
+/// A share against the shares of others, in millionths of a vCPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Weight(u64);
 
 impl Weight {
     /// Of so many vCPUs.
     pub(super) const fn vcpus(count: u64) -> Weight {
-        Weight(count * 1000)
+        Weight(count * ONE)
     }
 
     /// Of a function with that memory.
     pub(super) const fn of_memory(bytes: u64) -> Weight {
-        Weight((bytes >> 20) * 1000 / MIB_PER_VCPU)
+        Weight((bytes >> 20) * ONE / MIB_PER_VCPU)
     }
 
     /// `cpu.shares` of cgroup v1: 1,024 for one vCPU, which is what a process outside of all groups counts.
     pub(super) fn v1(self) -> u64 {
-        (self.0 * 1024 / 1000).clamp(2, 1 << 18)
+        (self.0 * 1024 / ONE).clamp(2, 1 << 18)
     }
 
     /// `cpu.weight` of cgroup v2: 1,000 for one vCPU, for functions count against functions alone, and the usual 100 would leave
     /// a small one 7.
     pub(super) fn v2(self) -> u64 {
-        self.0.clamp(1, 10_000)
+        (self.0 * 1000 / ONE).clamp(1, 10_000)
     }
 
     /// A nice value. Each step is a quarter more or less, so three of them are the double, and twenty are all sizes of memory. None is
     /// below 0, for that takes privileges.
     pub(super) fn nice(self) -> i32 {
-        let mib = (self.0.max(1) * MIB_PER_VCPU) as f64 / 1000.0;
+        let mib = (self.0.max(1) * MIB_PER_VCPU) as f64 / ONE as f64;
         (3.0 * (MIB_LARGEST / mib).log2()).round().clamp(0.0, 19.0) as i32
     }
 }
@@ -46,7 +49,7 @@ mod tests {
     #[test]
     fn memory_is_processor_time() {
         for (mib, v1, v2, nice) in
-            [(128, 73, 72, 19), (512, 295, 289, 13), (1769, 1024, 1000, 8), (10_240, 5926, 5788, 0)]
+            [(128, 74, 72, 19), (512, 296, 289, 13), (1769, 1024, 1000, 8), (10_240, 5927, 5788, 0)]
         {
             let weight = Weight::of_memory(mib << 20);
             assert_eq!((weight.v1(), weight.v2(), weight.nice()), (v1, v2, nice), "{mib} MiB");

@@ -63,7 +63,7 @@ pub(crate) async fn a_function_has_its_share(platform: Platform) {
     }
     let group = group_of("shared").await.expect("a machine of it is in it");
     let weight = ["cpu.shares", "cpu.weight"].map(|file| std::fs::read_to_string(group.join(file)).ok());
-    assert!(weight == [Some("295\n".into()), None] || weight == [None, Some("289\n".into())], "{weight:?}");
+    assert!(weight == [Some("296\n".into()), None] || weight == [None, Some("289\n".into())], "{weight:?}");
     platform.delete_function("shared").await.expect("it is there");
     for _ in 0..500 {
         if !group.exists() {
