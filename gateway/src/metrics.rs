@@ -10,9 +10,10 @@
 //! looks. A function's series go with the function, so their number is bounded by what is deployed.
 
 mod of_function;
+mod parts;
 mod present;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use dashmap::DashMap;
 use mayfly_scheduler::{Outcome, Platform, Refusal};
@@ -24,6 +25,7 @@ use prometheus_client::{
 };
 
 use of_function::OfFunction;
+use parts::Parts;
 
 /// First bucket of every distribution, in seconds: a warm call takes a fraction of a millisecond.
 const BUCKET_FIRST_S: f64 = 50e-6;
@@ -34,11 +36,13 @@ const BUCKETS: u16 = 25;
 #[derive(Debug, Default)]
 pub struct Metrics {
     functions: DashMap<String, OfFunction>,
+    parts: Parts,
 }
 
 impl Metrics {
-    /// Takes note of an invocation that was answered.
-    pub fn answered(&self, function: &str, outcome: &Outcome) {
+    /// Takes note of an invocation that was answered, `receive` after whose head the platform had its event.
+    pub fn answered(&self, function: &str, outcome: &Outcome, receive: Duration) {
+        self.parts.answered(outcome, receive);
         self.of(function, |metrics| metrics.answered(outcome));
     }
 
@@ -84,7 +88,8 @@ impl Collector for Metrics {
         functions.sort_by(|left, right| left.key().cmp(right.key()));
         let functions: Vec<(&str, &OfFunction)> =
             functions.iter().map(|entry| (entry.key().as_str(), entry.value())).collect();
-        of_function::encode(&functions, &mut encoder)
+        of_function::encode(&functions, &mut encoder)?;
+        self.parts.encode(&mut encoder)
     }
 }
 

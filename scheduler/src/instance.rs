@@ -25,6 +25,8 @@ pub(crate) struct Instance {
     pub(crate) stream: String,
     /// How long the bind took.
     pub(crate) bind: Duration,
+    /// How long the last reset took.
+    pub(crate) reset: Duration,
     /// Events it has served.
     pub(crate) served: u64,
     /// Whether its memory is the snapshot's: the next event carries what differs between instances.
@@ -50,9 +52,17 @@ impl Instance {
         let bound = |report: &Report| matches!(report, Report::Bound);
         carry_out(&mut *shell, Command::Bind(binding), limits::BIND_TIMEOUT, bound).await?;
         let now = Instant::now();
-        let bind = now - start;
-        let (is_restored, is_trimmed, member) = (true, false, Member::default());
-        Ok(Instance { machine: shell, stream, bind, served: 0, is_restored, is_trimmed, idle_since: now, _member: member })
+        Ok(Instance {
+            machine: shell,
+            stream,
+            bind: now - start,
+            reset: Duration::ZERO,
+            served: 0,
+            is_restored: true,
+            is_trimmed: false,
+            idle_since: now,
+            _member: Member::default(),
+        })
     }
 
     /// The same, as a member of those that share processors.
@@ -72,9 +82,11 @@ impl Instance {
 
     /// Puts its memory back.
     pub(crate) async fn reset(mut self) -> Result<Instance, Gone> {
+        let start = Instant::now();
         let done = |report: &Report| matches!(report, Report::ResetDone);
         carry_out(&mut *self.machine, Command::Reset, limits::RESET_TIMEOUT, done).await?;
         self.is_restored = true;
+        self.reset = start.elapsed();
         Ok(self)
     }
 

@@ -61,16 +61,30 @@ pub enum Start {
 }
 
 /// Where the time of an invocation went.
+///
+/// One part ends where the next begins, in this order; with `reset` alone, which was before it, they are less than `total`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Timing {
-    /// Waiting for an instance.
+    /// Waiting for its turn, and for an instance that is free.
     pub queue: Duration,
-    /// Binding a shell.
+    /// Waiting for a shell to be bound.
     pub bind: Duration,
-    /// In the guest.
+    /// From there until the VM process has the event.
+    pub handover: Duration,
+    /// In the VM process: in the guest, but for a few microseconds.
     pub run: Duration,
+    /// From the end of the run until the server has the report of it.
+    pub report: Duration,
+    /// From there to the [`Outcome`].
+    pub answer: Duration,
     /// All of it.
     pub total: Duration,
+    /// Of an instance whose memory was put back: how long that took, after the invocation before.
+    pub reset: Option<Duration>,
+    /// Times that the guest left its vCPU by itself.
+    pub exits: u64,
+    /// Page faults of the VM process during the run.
+    pub faults: u64,
 }
 
 /// A line of a function's log.

@@ -50,4 +50,4 @@ pub use package::PackageError;
 pub use platform::Platform;
 pub use refusal::{OpenError, Refusal, ThrottleReason};
 pub use settings::{CpuShares, Settings, StateMode};
-pub use status::Status;
+pub use status::{Reservation, Status};

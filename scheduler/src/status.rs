@@ -1,5 +1,7 @@
 //! What the platform is doing, in numbers.
 
+use std::time::Duration;
+
 /// As of one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
@@ -39,8 +41,29 @@ pub struct Status {
     pub resets_total: u64,
     /// Most invocations admitted and not answered.
     pub concurrency_limit: u32,
+    /// Concurrency that functions have reserved.
+    pub reservations: Vec<Reservation>,
     /// Most instances.
     pub instances_limit: usize,
+    /// Most instances of one function.
+    pub instances_per_function_limit: usize,
+    /// Most invocations of one function that wait.
+    pub queue_per_function_limit: usize,
+    /// Longest wait.
+    pub queue_wait_limit: Duration,
+    /// Memory of the host that idle instances must leave.
+    pub memory_reserve_bytes: u64,
     /// Memory that the host has left, if it has been looked at.
     pub memory_available_bytes: Option<u64>,
+}
+
+/// The concurrency that a function has to itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// Name of the function.
+    pub function: String,
+    /// Most invocations of it in flight.
+    pub limit: u32,
+    /// How many there are.
+    pub in_flight: u32,
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
-use mayfly_scheduler::{Answer, Invocation, Outcome, Refusal, Start, limits};
+use mayfly_scheduler::{Answer, Invocation, Outcome, Refusal, limits};
 use serde::de::IgnoredAny;
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     constraint::Violations,
     empty,
     name::{FunctionName, LATEST, Target},
+    timing::server_timing,
 };
 use crate::{
     Gateway,
@@ -67,10 +68,12 @@ pub(super) async fn answer(call: Call) -> Result<Reply, Error> {
     };
     let (platform, metrics) = (&call.gateway.platform, &call.gateway.metrics);
     let name = invocation.function.clone();
+    let receive = call.began.elapsed();
     match platform.invoke(invocation).await {
         Ok(outcome) => {
-            metrics.answered(&name, &outcome);
-            Ok(reply(outcome, &options))
+            metrics.answered(&name, &outcome, receive);
+            let timing = options.is_timing_wanted.then(|| server_timing(&outcome, receive, call.began.elapsed()));
+            Ok(reply(outcome, options.is_tail_wanted, timing))
         }
         Err(refusal) => {
             metrics.refused(&name, &refusal);
@@ -95,7 +98,7 @@ impl Options {
         Ok(Options {
             is_dry_run: kind == Some("DryRun"),
             is_tail_wanted: log == Some("Tail"),
-            is_timing_wanted: call.header("x-mayfly-timing") == Some("1"),
+            is_timing_wanted: call.head.headers.contains_key("x-mayfly-timing"),
         })
     }
 }
@@ -142,7 +145,7 @@ fn qualified(refusal: Refusal) -> Error {
     }
 }
 
-fn reply(outcome: Outcome, options: &Options) -> Reply {
+fn reply(outcome: Outcome, is_tail_wanted: bool, timing: Option<String>) -> Reply {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let mut add = |name: HeaderName, value: &str| {
@@ -151,11 +154,11 @@ fn reply(outcome: Outcome, options: &Options) -> Reply {
         }
     };
     add(EXECUTED_VERSION, &outcome.executed_version);
-    if options.is_tail_wanted {
+    if is_tail_wanted {
         add(LOG_RESULT, &STANDARD.encode(&outcome.log_tail));
     }
-    if options.is_timing_wanted {
-        add(SERVER_TIMING, &server_timing(&outcome));
+    if let Some(timing) = timing {
+        add(SERVER_TIMING, &timing);
     }
     let body = match outcome.answer {
         Answer::Response(body) => body,
@@ -169,29 +172,10 @@ fn reply(outcome: Outcome, options: &Options) -> Reply {
     reply
 }
 
-/// Where the time went, as browsers and proxies read it: milliseconds.
-fn server_timing(outcome: &Outcome) -> String {
-    let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1000.0;
-    let timing = &outcome.timing;
-    let start = match outcome.start {
-        Start::Warm => "warm",
-        Start::Fresh => "fresh",
-        Start::Bound => "bound",
-    };
-    format!(
-        "queue;dur={:.3}, bind;dur={:.3}, run;dur={:.3}, total;dur={:.3}, start;desc={start}",
-        ms(timing.queue),
-        ms(timing.bind),
-        ms(timing.run),
-        ms(timing.total),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mayfly_scheduler::Timing;
-    use std::time::Duration;
+    use mayfly_scheduler::{Start, Timing};
 
     #[test]
     fn what_is_json() {
@@ -215,20 +199,19 @@ mod tests {
             answer: Answer::FunctionError(Bytes::from_static(b"{}")),
             log_tail: b"START\n".to_vec(),
             start: Start::Bound,
-            timing: Timing { run: Duration::from_micros(1500), ..Timing::default() },
+            timing: Timing::default(),
             billed_ms: 2,
             memory_peak_bytes: 0,
         };
-        let plain = Options { is_dry_run: false, is_tail_wanted: false, is_timing_wanted: false };
-        let headers = reply(outcome.clone(), &plain).headers().clone();
+        let headers = reply(outcome.clone(), false, None).headers().clone();
         assert_eq!(headers["x-amz-executed-version"], "$LATEST");
         assert_eq!(headers["x-amz-function-error"], "Unhandled");
         assert!(!headers.contains_key("x-amz-log-result") && !headers.contains_key("server-timing"));
 
-        let all = Options { is_tail_wanted: true, is_timing_wanted: true, ..plain };
-        let headers = reply(outcome, &all).headers().clone();
-        assert_eq!(headers["x-amz-log-result"], "U1RBUlQK");
-        let timing = "queue;dur=0.000, bind;dur=0.000, run;dur=1.500, total;dur=0.000, start;desc=bound";
-        assert_eq!(headers["server-timing"], timing);
+        let headers = reply(outcome, true, Some("run;dur=1".into())).headers().clone();
+        assert_eq!(
+            (&headers["x-amz-log-result"], &headers["server-timing"]),
+            (&"U1RBUlQK".parse().unwrap(), &"run;dur=1".parse().unwrap())
+        );
     }
 }

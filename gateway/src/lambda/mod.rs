@@ -23,6 +23,7 @@ mod list_versions;
 mod members;
 pub mod name;
 mod tags;
+pub mod timing;
 mod update_code;
 mod update_configuration;
 

@@ -10,10 +10,10 @@ use prometheus_client::{
 };
 
 use super::distribution;
-use crate::lambda::name::LATEST;
+use crate::lambda::{name::LATEST, timing::start_name};
 
 /// By what an invocation was run on.
-const STARTS: [(Start, &str); 3] = [(Start::Warm, "warm"), (Start::Fresh, "fresh"), (Start::Bound, "bound")];
+pub(super) const STARTS: [Start; 3] = [Start::Warm, Start::Fresh, Start::Bound];
 
 /// By why one was throttled.
 const REASONS: [(ThrottleReason, &str); 6] = [
@@ -36,6 +36,7 @@ pub(super) struct OfFunction {
     refusals: Counter,
     queue: Histogram,
     bind: Histogram,
+    reset: Histogram,
 }
 
 #[derive(Debug)]
@@ -43,34 +44,44 @@ struct ByStart {
     responses: Counter,
     function_errors: Counter,
     duration: Histogram,
+    run: Histogram,
 }
 
 impl Default for OfFunction {
     fn default() -> OfFunction {
-        let by_start =
-            || ByStart { responses: Counter::default(), function_errors: Counter::default(), duration: distribution() };
+        let by_start = || ByStart {
+            responses: Counter::default(),
+            function_errors: Counter::default(),
+            duration: distribution(),
+            run: distribution(),
+        };
         OfFunction {
             by_start: std::array::from_fn(|_| by_start()),
             throttles: Default::default(),
             refusals: Counter::default(),
             queue: distribution(),
             bind: distribution(),
+            reset: distribution(),
         }
     }
 }
 
 impl OfFunction {
     pub(super) fn answered(&self, outcome: &Outcome) {
-        let Some(at) = STARTS.iter().position(|(start, _)| *start == outcome.start) else { return };
+        let Some(at) = STARTS.iter().position(|start| *start == outcome.start) else { return };
         let by_start = &self.by_start[at];
         match outcome.answer {
             Answer::Response(_) => by_start.responses.inc(),
             Answer::FunctionError(_) => by_start.function_errors.inc(),
         };
         by_start.duration.observe(outcome.timing.total.as_secs_f64());
+        by_start.run.observe(outcome.timing.run.as_secs_f64());
         self.queue.observe(outcome.timing.queue.as_secs_f64());
         if outcome.start == Start::Bound {
             self.bind.observe(outcome.timing.bind.as_secs_f64());
+        }
+        if let Some(reset) = outcome.timing.reset {
+            self.reset.observe(reset.as_secs_f64());
         }
     }
 
@@ -91,11 +102,15 @@ pub(super) fn encode(functions: &[(&str, &OfFunction)], encoder: &mut Descriptor
     };
     let (counter, histogram, seconds) = (MetricType::Counter, MetricType::Histogram, Some(&Unit::Seconds));
     of_all("invocations", "Invocations answered", None, counter, |function, metrics, metric| {
-        for ((_, start), by_start) in STARTS.iter().zip(&metrics.by_start) {
+        for (start, by_start) in STARTS.into_iter().zip(&metrics.by_start) {
             for (outcome, count) in [("response", &by_start.responses), ("function_error", &by_start.function_errors)] {
                 if count.get() > 0 {
-                    let labels =
-                        [("function", function), ("qualifier", LATEST), ("start", *start), ("outcome", outcome)];
+                    let labels = [
+                        ("function", function),
+                        ("qualifier", LATEST),
+                        ("start", start_name(start)),
+                        ("outcome", outcome),
+                    ];
                     count.encode(metric.encode_family(&labels)?)?;
                 }
             }
@@ -104,23 +119,26 @@ pub(super) fn encode(functions: &[(&str, &OfFunction)], encoder: &mut Descriptor
     })?;
     let help = "From an invocation's admission to its answer, waiting for a machine included";
     of_all("invocation_duration", help, seconds, histogram, |function, metrics, metric| {
-        for ((_, start), by_start) in STARTS.iter().zip(&metrics.by_start) {
-            if by_start.responses.get() + by_start.function_errors.get() > 0 {
-                let labels = [("function", function), ("qualifier", LATEST), ("start", *start)];
-                by_start.duration.encode(metric.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
+        by_start(function, metrics, metric, |of| &of.duration)
     })?;
-    let help = "Waiting for a machine";
+    let help = "Of that, in the machine";
+    of_all("invocation_run", help, seconds, histogram, |function, metrics, metric| {
+        by_start(function, metrics, metric, |of| &of.run)
+    })?;
+    let help = "Of that, waiting for its turn and for a machine that is free";
     of_all("invocation_queue", help, seconds, histogram, |function, metrics, metric| {
         let labels = [("function", function), ("qualifier", LATEST)];
         metrics.queue.encode(metric.encode_family(&labels)?)
     })?;
-    let help = "Putting the function's snapshot into a machine";
+    let help = "Of that, waiting for the function's snapshot to be put into a machine";
     of_all("bind", help, seconds, histogram, |function, metrics, metric| {
         let labels = [("function", function), ("qualifier", LATEST)];
         metrics.bind.encode(metric.encode_family(&labels)?)
+    })?;
+    let help = "Putting a machine's memory back after an invocation, noted at the next one";
+    of_all("reset", help, seconds, histogram, |function, metrics, metric| {
+        let labels = [("function", function), ("qualifier", LATEST)];
+        metrics.reset.encode(metric.encode_family(&labels)?)
     })?;
     let help = "Invocations refused for load, before anything ran";
     of_all("throttles", help, None, counter, |function, metrics, metric| {
@@ -137,6 +155,22 @@ pub(super) fn encode(functions: &[(&str, &OfFunction)], encoder: &mut Descriptor
         let labels = [("function", function), ("qualifier", LATEST)];
         metrics.refusals.encode(metric.encode_family(&labels)?)
     })
+}
+
+/// One of the distributions that there are for each start that has been.
+fn by_start(
+    function: &str,
+    metrics: &OfFunction,
+    metric: &mut MetricEncoder<'_>,
+    which: fn(&ByStart) -> &Histogram,
+) -> fmt::Result {
+    for (start, of) in STARTS.into_iter().zip(&metrics.by_start) {
+        if of.responses.get() + of.function_errors.get() > 0 {
+            let labels = [("function", function), ("qualifier", LATEST), ("start", start_name(start))];
+            which(of).encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }
 
 type Each = fn(&str, &OfFunction, &mut MetricEncoder<'_>) -> fmt::Result;

@@ -1,6 +1,6 @@
 //! What has a present value, asked for when somebody looks.
 
-use mayfly_scheduler::Status;
+use mayfly_scheduler::{Reservation, Status};
 use prometheus_client::{
     metrics::{
         counter::ConstCounter,
@@ -9,6 +9,8 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+
+use crate::lambda::name::LATEST;
 
 /// Adds it all.
 pub(super) fn register(registry: &mut Registry, status: &Status) {
@@ -27,6 +29,15 @@ pub(super) fn register(registry: &mut Registry, status: &Status) {
     gauge("turns", "Invocations whose turn it is to run", status.turns as u64);
     gauge("concurrency_limit", "Most invocations in flight", status.concurrency_limit.into());
     gauge("instances_limit", "Most machines with a function", status.instances_limit as u64);
+    let help = "Most machines with the same function";
+    gauge("instances_per_function_limit", help, status.instances_per_function_limit as u64);
+    let help = "Most invocations of a function that wait";
+    gauge("queue_per_function_limit", help, status.queue_per_function_limit as u64);
+    let wait = ConstGauge::new(status.queue_wait_limit.as_secs_f64());
+    registry.register_with_unit("queue_wait_limit", "Longest wait of an invocation", Unit::Seconds, wait);
+    let reserve = ConstGauge::new(status.memory_reserve_bytes);
+    registry.register_with_unit("memory_reserve", "Memory that idle machines must leave", Unit::Bytes, reserve);
+    reservations(registry, &status.reservations);
     let help = "Processors that invocations may use at a time";
     registry.register("turns_limit", help, ConstGauge::new(status.turns_limit));
     let instances = Family::<[(&str, &str); 1], Gauge>::default();
@@ -41,4 +52,16 @@ pub(super) fn register(registry: &mut Registry, status: &Status) {
         let help = "Memory that the host has for more machines";
         registry.register_with_unit("memory_available", help, Unit::Bytes, ConstGauge::new(available));
     }
+}
+
+/// Of functions with reserved concurrency alone: all others share one limit.
+fn reservations(registry: &mut Registry, reservations: &[Reservation]) {
+    let [limits, in_flight] = [(); 2].map(|()| Family::<[(&str, String); 2], Gauge>::default());
+    for Reservation { function, limit, in_flight: now } in reservations {
+        let labels = [("function", function.clone()), ("qualifier", LATEST.to_owned())];
+        limits.get_or_create(&labels).set((*limit).into());
+        in_flight.get_or_create(&labels).set((*now).into());
+    }
+    registry.register("reserved_concurrency_limit", "Most invocations of the function in flight", limits);
+    registry.register("reserved_concurrency_in_flight", "Invocations of the function in flight", in_flight);
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use mayfly_scheduler::{Answer, Start, Status, ThrottleReason, Timing};
+use mayfly_scheduler::{Answer, Reservation, Start, Status, ThrottleReason, Timing};
 
 use super::*;
 
@@ -11,7 +11,15 @@ fn outcome(start: Start, answer: Answer, total: Duration) -> Outcome {
         answer,
         log_tail: Vec::new(),
         start,
-        timing: Timing { total, queue: Duration::from_micros(10), bind: Duration::from_millis(2), ..Timing::default() },
+        timing: Timing {
+            total,
+            queue: Duration::from_micros(10),
+            bind: Duration::from_millis(2),
+            handover: Duration::from_micros(5),
+            exits: 1,
+            faults: 300,
+            ..Timing::default()
+        },
         billed_ms: 1,
         memory_peak_bytes: 0,
     }
@@ -20,8 +28,14 @@ fn outcome(start: Start, answer: Answer, total: Duration) -> Outcome {
 fn lines(metrics: &Arc<Metrics>) -> String {
     let mut registry = Registry::with_prefix("mayfly");
     registry.register_collector(Box::new(metrics.clone()));
-    let status =
-        Status { instances_idle: 3, resets_total: 7, memory_available_bytes: Some(1 << 30), ..Status::default() };
+    let status = Status {
+        instances_idle: 3,
+        resets_total: 7,
+        memory_available_bytes: Some(1 << 30),
+        queue_wait_limit: Duration::from_secs(10),
+        reservations: vec![Reservation { function: "hello".into(), limit: 5, in_flight: 2 }],
+        ..Status::default()
+    };
     present::register(&mut registry, &status);
     let mut out = String::new();
     text::encode(&mut out, &registry).expect("a string");
@@ -37,9 +51,10 @@ fn has(text: &str, line: &str) {
 fn what_happened_is_told_by_function_and_start() {
     let metrics = Arc::new(Metrics::default());
     let response = || Answer::Response(Bytes::from_static(b"{}"));
-    metrics.answered("hello", &outcome(Start::Warm, response(), Duration::from_micros(70)));
-    metrics.answered("hello", &outcome(Start::Warm, response(), Duration::from_micros(40)));
-    metrics.answered("hello", &outcome(Start::Bound, Answer::FunctionError(Bytes::new()), Duration::from_secs(1)));
+    let answered = |outcome| metrics.answered("hello", &outcome, Duration::from_micros(3));
+    answered(outcome(Start::Warm, response(), Duration::from_micros(70)));
+    answered(outcome(Start::Warm, response(), Duration::from_micros(40)));
+    answered(outcome(Start::Bound, Answer::FunctionError(Bytes::new()), Duration::from_secs(1)));
     let retry_after = Duration::from_secs(1);
     let throttled = Refusal::Throttled { reason: ThrottleReason::QueueFull, limit: 1, present: 1, retry_after };
     metrics.refused("hello", &throttled);
@@ -52,13 +67,28 @@ fn what_happened_is_told_by_function_and_start() {
     has(&text, &format!("mayfly_invocation_duration_seconds_bucket{{le=\"0.00005\",{labels},start=\"warm\"}} 1"));
     has(&text, &format!("mayfly_invocation_duration_seconds_count{{{labels},start=\"warm\"}} 2"));
     has(&text, &format!("mayfly_bind_seconds_count{{{labels}}} 1"));
+    has(&text, &format!("mayfly_invocation_run_seconds_count{{{labels},start=\"warm\"}} 2"));
+    for (part, le, count) in [("receive", "0.000004", 2), ("handover", "0.000004", 0), ("handover", "0.000008", 2)] {
+        has(
+            &text,
+            &format!("mayfly_invocation_part_seconds_bucket{{le=\"{le}\",part=\"{part}\",start=\"warm\"}} {count}"),
+        );
+    }
+    has(&text, "mayfly_invocation_part_seconds_count{part=\"bind\",start=\"bound\"} 1");
+    assert!(!text.contains("part=\"bind\",start=\"warm\""), "what is warm is not bound");
+    has(&text, "mayfly_invocation_exits_bucket{le=\"1.0\",start=\"warm\"} 2");
+    has(&text, "mayfly_invocation_faults_bucket{le=\"256.0\",start=\"bound\"} 0");
+    has(&text, "mayfly_invocation_faults_sum{start=\"bound\"} 300.0");
     has(&text, &format!("mayfly_throttles_total{{{labels},reason=\"queue_full\"}} 1"));
     has(&text, "mayfly_instances{state=\"idle\"} 3");
     has(&text, "mayfly_resets_total 7");
+    has(&text, "mayfly_queue_wait_limit_seconds 10.0");
+    has(&text, &format!("mayfly_reserved_concurrency_limit{{{labels}}} 5"));
+    has(&text, &format!("mayfly_reserved_concurrency_in_flight{{{labels}}} 2"));
     has(&text, "mayfly_memory_available_bytes 1073741824");
     has(&text, "# EOF");
-    assert!(!text.contains("nobody") && !text.contains("start=\"fresh\""), "{text}");
+    assert!(!text.contains("nobody") && !text.contains("start=\"fresh\",outcome"), "{text}");
 
     metrics.forget("hello");
-    assert!(!lines(&metrics).contains("hello"));
+    assert!(!lines(&metrics).contains("mayfly_invocations_total{"));
 }

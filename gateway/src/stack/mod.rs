@@ -13,7 +13,7 @@ pub mod body;
 pub mod panics;
 pub mod respond;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{header, request::Parts};
@@ -49,6 +49,8 @@ pub struct Call {
     pub arguments: Vec<String>,
     /// The whole body.
     pub body: Bytes,
+    /// When the head had been read.
+    pub began: Instant,
 }
 
 impl server::Handler for Gateway {
@@ -63,6 +65,7 @@ impl server::Handler for Gateway {
 }
 
 async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, request_id: &str) -> Result<Reply, Error> {
+    let began = Instant::now();
     let (head, body) = request.into_parts();
     let (endpoint, arguments) = route::find(&head.method, head.uri.path())?;
     // A small body is here already, or soon; to leave it would cost the caller his connection.
@@ -77,7 +80,7 @@ async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, request_id: &s
         .map_err(|fault| endpoint.body_error(fault))?;
     overload?;
 
-    let call = Call { gateway, request_id: request_id.to_owned(), head, arguments, body };
+    let call = Call { gateway, request_id: request_id.to_owned(), head, arguments, body, began };
     match endpoint {
         Endpoint::Lambda(operation) => lambda::answer(operation, call).await,
         Endpoint::Own(page) => own::answer(page, call).await,

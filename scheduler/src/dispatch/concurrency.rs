@@ -95,6 +95,12 @@ impl Concurrency {
         }
     }
 
+    /// Functions with a reservation: name, limit, in flight.
+    pub(crate) fn reservations(&self) -> Vec<(String, u32, u32)> {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.reserved.iter().map(|(name, of)| (name.clone(), of.limit, of.in_flight)).collect()
+    }
+
     /// Invocations in flight.
     pub(crate) fn in_flight(&self) -> usize {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -29,7 +29,7 @@ use crate::{
     invocation::{Answer, Invocation, Outcome, Start, Timing},
     limits,
     logs::FunctionLog,
-    machine::{AnswerRecord, Event, Gone, Stop, Stopped},
+    machine::{AnswerRecord, Event, Gone, Stop, Stopped, Usage},
     refusal::Refusal,
     settings::StateMode,
 };
@@ -132,8 +132,9 @@ struct Flight {
     start: Start,
     /// Whether its working set is recorded.
     is_recorded: bool,
-    queue: Duration,
+    /// When it had an instance, and when all was ready for that.
     began: Instant,
+    ready: Instant,
 }
 
 impl Flight {
@@ -166,6 +167,7 @@ impl Flight {
         let event = Event { kind: mayfly_abi::record::INVOKE, meta: &meta, payload: &invocation.payload };
         let record = (instance.served == 0).then(|| lane.working_set().to_record()).flatten();
         let is_recorded = record.is_some();
+        let ready = errand.clock.now();
         let running = match instance.run(event, timeout, record) {
             Ok(running) => running,
             Err(gone) => return Err((Box::new(errand), gone)),
@@ -173,17 +175,17 @@ impl Flight {
         let format = configuration.logging.format;
         let mut log = InvocationLog::new(errand.log.clone(), errand.clock, format, &stream, &invocation.request_id);
         log.start(&errand.version);
-        let queue = began.saturating_duration_since(errand.accepted);
-        Ok(Flight { running, seat, lane, errand, log, start, is_recorded, queue, began })
+        Ok(Flight { running, seat, lane, errand, log, start, is_recorded, began, ready })
     }
 
     /// The outcome, and the instance on its way to wherever it goes now.
     fn conclude(self, stopped: Stopped) -> Outcome {
-        let Flight { running, seat, lane, errand, mut log, start, is_recorded, queue, began } = self;
+        let stopped_at = self.errand.clock.now();
+        let timing = self.timing(&stopped.usage, stopped_at);
+        let Flight { running, seat, lane, errand, mut log, start, is_recorded, began, .. } = self;
         let Stopped { stop, answer, log: lines, usage } = stopped;
         log.guest(&lines);
-        let elapsed = began.elapsed();
-        let duration = if usage.duration.is_zero() { elapsed } else { usage.duration };
+        let duration = if usage.duration.is_zero() { stopped_at - began } else { usage.duration };
         let configuration = &errand.revision.configuration;
         let bind = running.instance().bind;
         let (answer, failure) =
@@ -204,12 +206,8 @@ impl Flight {
             lane.working_set().not_recorded();
         }
         dispose(instance, seat, &lane, errand.mode);
-        let timing = Timing {
-            queue,
-            bind: if start == Start::Bound { bind } else { Duration::ZERO },
-            run: elapsed,
-            total: errand.accepted.elapsed(),
-        };
+        let now = errand.clock.now();
+        let timing = Timing { answer: now - stopped_at, total: now - errand.accepted, ..timing };
         Outcome {
             executed_version: errand.version,
             answer,
@@ -218,6 +216,28 @@ impl Flight {
             timing,
             billed_ms: figures.billed_ms,
             memory_peak_bytes: usage.memory_peak_bytes,
+        }
+    }
+
+    /// Where the time went until now, when the server has the report. What the VM process says of it is bounded by what was seen from here.
+    fn timing(&self, usage: &Usage, stopped_at: Instant) -> Timing {
+        let waited = self.began.saturating_duration_since(self.errand.accepted);
+        let instance = self.running.instance();
+        // The bind may have begun before this invocation came, for another.
+        let bind = if self.start == Start::Bound { instance.bind.min(waited) } else { Duration::ZERO };
+        let away = stopped_at.saturating_duration_since(self.ready);
+        let handover = usage.handover.min(away);
+        let run = usage.duration.min(away - handover);
+        Timing {
+            queue: waited - bind,
+            bind,
+            handover: self.ready - self.began + handover,
+            run,
+            report: away - handover - run,
+            reset: (self.start == Start::Fresh).then_some(instance.reset),
+            exits: usage.exits,
+            faults: usage.faults,
+            ..Timing::default()
         }
     }
 

@@ -160,6 +160,12 @@ pub(crate) struct Usage {
     pub(crate) duration: Duration,
     /// Of that, the guest slept.
     pub(crate) slept: Duration,
+    /// Before that: from the command to its arrival at the machine.
+    pub(crate) handover: Duration,
+    /// Times that the guest left its vCPU by itself.
+    pub(crate) exits: u64,
+    /// Page faults of the machine.
+    pub(crate) faults: u64,
     pub(crate) memory_peak_bytes: u64,
 }
 

@@ -216,7 +216,7 @@ fn next(answer: Option<AnswerRecord>) -> Report {
 }
 
 fn stopped(stop: Stop, answer: Option<AnswerRecord>) -> Report {
-    let usage = Usage { duration: Duration::from_millis(2), slept: Duration::ZERO, memory_peak_bytes: 36 << 20 };
+    let usage = Usage { duration: Duration::from_millis(2), memory_peak_bytes: 36 << 20, ..Usage::default() };
     Report::Stopped(Stopped { stop, answer, log: Vec::new(), usage })
 }
 

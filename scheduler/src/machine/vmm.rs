@@ -211,6 +211,9 @@ fn translate(report: mayfly_vmm::Report) -> Report {
             usage: Usage {
                 duration: std::time::Duration::from_nanos(stopped.usage.duration_ns),
                 slept: std::time::Duration::from_nanos(stopped.usage.slept_ns),
+                handover: std::time::Duration::from_nanos(stopped.handover_ns),
+                exits: stopped.usage.exits,
+                faults: stopped.faults,
                 memory_peak_bytes: stopped.usage.memory_peak_bytes,
             },
         }),

@@ -3,12 +3,16 @@
 use std::sync::{PoisonError, atomic::Ordering};
 
 use super::Inner;
-use crate::status::Status;
+use crate::status::{Reservation, Status};
 
 impl Inner {
     pub(super) fn status(&self) -> Status {
         let (instances_idle, instances_busy, invocations_queued) = self.dispatcher.totals();
         let turns = self.dispatcher.turns.load();
+        let mut reservations: Vec<Reservation> = (self.concurrency.reservations().into_iter())
+            .map(|(function, limit, in_flight)| Reservation { function, limit, in_flight })
+            .collect();
+        reservations.sort_by(|left, right| left.function.cmp(&right.function));
         let shutting_down = self.is_closing.load(Ordering::Relaxed);
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let not_ready_reason = if shutting_down {
@@ -37,7 +41,12 @@ impl Inner {
             instances_failed_total: self.dispatcher.failures.load(Ordering::Relaxed),
             resets_total: self.dispatcher.resets.load(Ordering::Relaxed),
             concurrency_limit: self.settings.account_concurrency,
+            reservations,
             instances_limit: self.settings.instances_max,
+            instances_per_function_limit: self.settings.instances_per_function_max,
+            queue_per_function_limit: self.settings.queue_per_function,
+            queue_wait_limit: self.settings.queue_wait_max,
+            memory_reserve_bytes: self.settings.memory_reserve_bytes,
             memory_available_bytes: self.dispatcher.backing.available_bytes(),
         }
     }

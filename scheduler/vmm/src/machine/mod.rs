@@ -40,6 +40,7 @@ pub use deadline::Deadline;
 pub use image::ImageFile;
 pub(crate) use image::{GuestImage, tables_of};
 pub use reset::ResetStats;
+pub(crate) use reset::faults;
 pub use run::{Stop, Usage};
 pub use working_set::WorkingSet;
 

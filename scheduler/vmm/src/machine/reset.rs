@@ -122,7 +122,7 @@ impl Machine {
 }
 
 /// Page faults that this thread has taken, in user space and in the kernel.
-fn faults() -> Result<u64, Error> {
+pub(crate) fn faults() -> Result<u64, Error> {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     #[expect(unsafe_code, reason = "getrusage of a thread has no safe wrapper")]
     // SAFETY: the structure is ours and large enough; zeroed it is valid also if the call fails.

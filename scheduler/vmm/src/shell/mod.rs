@@ -22,7 +22,7 @@ use crate::machine::{ImageFile, ResetStats, Stop, Usage};
 use crate::mailbox::{Answer, BadAnswer, Mailbox};
 use crate::snapshot::Snapshot;
 use process::{LOG_WORD, stop};
-use protocol::{Message, WORDS, command, report};
+use protocol::{Message, WORDS, command, monotonic_ns, report, words};
 
 pub use zygote::{Zygote, zygote_main};
 
@@ -126,6 +126,10 @@ pub struct Stopped {
     pub log: Vec<u8>,
     /// What it cost.
     pub usage: Usage,
+    /// Page faults that the VM process took for it, those of the vCPU among them.
+    pub faults: u64,
+    /// From the beginning of [`Shell::send`] until the VM process had the command, as it says: no less trustworthy than the rest.
+    pub handover_ns: u64,
 }
 
 /// A VM process. Killed when dropped.
@@ -157,24 +161,25 @@ impl Shell {
             Command::Boot { images, arguments, environment, memory_bytes, tmp_bytes, output } => {
                 self.mailbox.put_start(arguments, environment)?;
                 let mut files: Vec<_> = output.iter().map(|file| file.as_fd()).collect();
-                let words = [memory_bytes, tmp_bytes, 0, 0, files.len() as u64, 0, 0, 0];
+                let words = words([memory_bytes, tmp_bytes, 0, 0, files.len() as u64]);
                 files.extend(images.iter().map(|image| image.file().as_fd()));
                 self.say(command::BOOT, words, &files)
             }
             Command::Bind { base, top, working_set, images, memory_bytes, tmp_bytes } => {
                 let snapshots = [Some(base), top];
                 let mut files: Vec<_> = snapshots.iter().flatten().map(|snapshot| snapshot.file.as_fd()).collect();
-                let words = [memory_bytes, tmp_bytes, files.len() as u64, working_set.iter().len() as u64, 0, 0, 0, 0];
+                let words = words([memory_bytes, tmp_bytes, files.len() as u64, working_set.iter().len() as u64]);
                 files.extend(working_set.map(AsFd::as_fd));
                 files.extend(images.iter().map(|image| image.file().as_fd()));
                 self.say(command::BIND, words, &files)
             }
             Command::Run { event, timeout, record } => {
+                let begun_ns = monotonic_ns();
                 let event_bytes =
                     event.map_or(Ok(0), |event| self.mailbox.put_event(event.kind, 0, event.meta, event.payload))?;
                 let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
                 let record: Vec<_> = record.iter().map(|file| file.as_fd()).collect();
-                self.say(command::RUN, [event_bytes, timeout_ns, 0, 0, 0, 0, 0, 0], &record)
+                self.say(command::RUN, words([event_bytes, timeout_ns, begun_ns]), &record)
             }
             Command::Save { to } => self.say(command::SAVE, [0; WORDS], &[to.as_fd()]),
             Command::Reset => self.say(command::RESET, [0; WORDS], &[]),
@@ -196,7 +201,7 @@ impl Shell {
     }
 
     fn report(&self, message: Message) -> Result<Report, Error> {
-        let [first, second, third, fourth, fifth, sixth, _, eighth] = message.words;
+        let [first, second, third, fourth, fifth, sixth, _, eighth, faults, handover_ns] = message.words;
         Ok(match message.tag {
             report::READY => Report::Ready,
             report::BOUND => Report::Bound,
@@ -211,7 +216,7 @@ impl Shell {
                 let stop = stop_of(first, second, message.text)?;
                 let mut log = self.mailbox.long_log(message.words[LOG_WORD]);
                 log.append(&mut self.mailbox.take_log());
-                Report::Stopped(Stopped { stop, answer: self.mailbox.answer(), log, usage })
+                Report::Stopped(Stopped { stop, answer: self.mailbox.answer(), log, usage, faults, handover_ns })
             }
             report::SAVED => Report::Saved { identity: first },
             report::RESET_DONE => Report::ResetDone(ResetStats {

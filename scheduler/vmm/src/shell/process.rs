@@ -12,10 +12,10 @@ use kvm_ioctls::Kvm;
 use rustix::net::RecvFlags;
 use rustix::process::Pid;
 
-use super::protocol::{self, Message, WORDS, command, report};
+use super::protocol::{self, Message, WORDS, command, monotonic_ns, report, words};
 use super::sandbox;
 use crate::error::Error;
-use crate::machine::{Host, ImageFile, Machine, Stop, Usage, WorkingSet};
+use crate::machine::{Host, ImageFile, Machine, Stop, Usage, WorkingSet, faults};
 use crate::mailbox::Mailbox;
 use crate::snapshot::Snapshot;
 
@@ -41,6 +41,8 @@ fn start(kvm: Kvm, zygote: Pid, mailbox: OwnedFd) -> Result<Machine, Error> {
 
 fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
     let mut log = Vec::new();
+    // Looked at once per command, so that an invocation pays for one look: none are taken between commands.
+    let mut faults_before = faults()?;
     while let Some(message) =
         protocol::receive(socket.as_fd(), RecvFlags::empty()).map_err(Error::errno("listening"))?
     {
@@ -50,11 +52,14 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
                 say(socket, report::BOUND, [0; WORDS], "")?;
             }
             command::RUN => {
-                let [event_bytes, timeout_ns, ..] = message.words;
+                let received_ns = monotonic_ns();
+                let [event_bytes, timeout_ns, sent_ns, ..] = message.words;
                 log.clear();
                 let (stop, usage) = machine.run(event_bytes, Duration::from_nanos(timeout_ns), &mut log)?;
                 let (mut words, text) = stopped(&stop, &usage);
                 words[LOG_WORD] = machine.mailbox().put_long_log(&log);
+                words[FAULTS_WORD] = faults()?.saturating_sub(faults_before);
+                words[HANDOVER_WORD] = received_ns.saturating_sub(sent_ns);
                 say(socket, report::STOPPED, words, text)?;
                 if let (Stop::Next, Some(file)) = (stop, message.files.into_iter().next()) {
                     // After the answer has left. Nobody waits for a hint.
@@ -64,20 +69,20 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
             command::SAVE => {
                 let [file] = files(message)?;
                 let header = machine.save(&file)?;
-                say(socket, report::SAVED, [header.identity, header.runs, 0, 0, 0, 0, 0, 0], "")?;
+                say(socket, report::SAVED, words([header.identity, header.runs]), "")?;
             }
             command::RESET => {
                 let stats = machine.reset()?;
-                let words =
-                    [stats.copied_pages, stats.zeroed_pages, stats.dropped_pages, stats.duration_ns, 0, 0, 0, 0];
+                let words = words([stats.copied_pages, stats.zeroed_pages, stats.dropped_pages, stats.duration_ns]);
                 say(socket, report::RESET_DONE, words, "")?;
             }
             command::TRIM => {
                 let pages = machine.trim()?;
-                say(socket, report::TRIMMED, [pages, 0, 0, 0, 0, 0, 0, 0], "")?;
+                say(socket, report::TRIMMED, words([pages]), "")?;
             }
             _ => return Err(Error::State("unknown command")),
         }
+        faults_before = faults()?;
     }
     Ok(())
 }
@@ -129,6 +134,9 @@ const WORKING_SET_MAX_BYTES: u64 = 1 << 20;
 
 /// Word of a STOPPED report with the length of the log that did not fit the mailbox's log area.
 pub(super) const LOG_WORD: usize = 6;
+/// With the page faults of the run, and with how long its command was on its way.
+const FAULTS_WORD: usize = 8;
+const HANDOVER_WORD: usize = 9;
 
 /// Kinds of stop as the first word of a report.
 pub(super) mod stop {
@@ -149,10 +157,8 @@ fn stopped<'a>(stop: &'a Stop, usage: &Usage) -> ([u64; WORDS], &'a str) {
         Stop::OutOfMemory => (stop::OUT_OF_MEMORY, 0, ""),
         Stop::Violation(what) => (stop::VIOLATION, 0, what.as_str()),
     };
-    (
-        [kind, value, usage.exits, usage.duration_ns, usage.system_calls, usage.memory_peak_bytes, 0, usage.slept_ns],
-        text,
-    )
+    let Usage { exits, duration_ns, system_calls, memory_peak_bytes, slept_ns } = *usage;
+    (words([kind, value, exits, duration_ns, system_calls, memory_peak_bytes, 0, slept_ns]), text)
 }
 
 fn say(socket: &OwnedFd, tag: u64, words: [u64; WORDS], text: &str) -> Result<(), Error> {

@@ -11,9 +11,10 @@ use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
+use rustix::time::{ClockId, Timespec};
 
 /// Words in a message.
-pub(crate) const WORDS: usize = 8;
+pub(crate) const WORDS: usize = 10;
 /// Largest text of a message.
 pub(crate) const TEXT_BYTES: usize = 2048;
 /// Largest number of files beside a message.
@@ -53,6 +54,20 @@ pub(crate) mod report {
     pub(crate) const TRIMMED: u64 = 108;
     /// From the zygote.
     pub(crate) const SPAWNED: u64 = 107;
+}
+
+/// The first words of a message; the others are 0.
+pub(crate) fn words<const N: usize>(first: [u64; N]) -> [u64; WORDS] {
+    const { assert!(N <= WORDS) };
+    let mut words = [0; WORDS];
+    words[..N].copy_from_slice(&first);
+    words
+}
+
+/// The clock that both sides read, so that one can say how long a message was on its way to it.
+pub(crate) fn monotonic_ns() -> u64 {
+    let Timespec { tv_sec, tv_nsec } = rustix::time::clock_gettime(ClockId::Monotonic);
+    tv_sec as u64 * 1_000_000_000 + tv_nsec as u64
 }
 
 /// Sends a message with files.

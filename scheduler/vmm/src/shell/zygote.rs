@@ -136,7 +136,7 @@ fn announce(socket: &OwnedFd, pid: i32) -> Result<(), Error> {
         .and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
     let said = match (&child, pid) {
         (Some(child), 1..) => {
-            protocol::send(socket.as_fd(), report::SPAWNED, [pid as u64, 0, 0, 0, 0, 0, 0, 0], "", &[child.as_fd()])
+            protocol::send(socket.as_fd(), report::SPAWNED, protocol::words([pid as u64]), "", &[child.as_fd()])
         }
         _ => {
             let problem = std::io::Error::last_os_error().to_string();
