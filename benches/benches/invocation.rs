@@ -12,6 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mayfly_abi::record::INVOKE;
+use mayfly_benches::breakdown::{self, Breakdown};
 use mayfly_benches::distribution::Distribution;
 use mayfly_benches::platform::{Platform, Runtime};
 use mayfly_benches::report::Report;
@@ -60,14 +61,12 @@ fn through_http(platform: &Platform, report: &mut Report, runs: usize) -> Outcom
         client.request("GET", "/healthz", "", b"").expect("the platform answers");
     });
     report.add("gateway without a VM (/healthz), HTTP", &floor, "");
-    let mut bound = Distribution::default();
+    let [mut bound, mut reuse, mut fresh] = <[Breakdown; 3]>::default();
     for index in 0..10 {
         let path = format!("/2015-03-31/functions/deploy-{index}/invocations");
-        let start = Instant::now();
-        invoke(&mut client, &path);
-        bound.add(start.elapsed());
+        invoke_timed(&mut client, &path, &mut bound);
     }
-    report.add("first invocation, bound on demand, HTTP", &bound, "");
+    report.add("first invocation, bound on demand, HTTP", bound.seen(), "");
     for (name, function, pause) in [
         ("reuse", "hello", None),
         ("fresh", "hello-fresh", None),
@@ -88,7 +87,24 @@ fn through_http(platform: &Platform, report: &mut Report, runs: usize) -> Outcom
         }
         report.add(&format!("hello, {name}, HTTP"), &distribution, "");
     }
+    for (function, breakdown) in [("hello", &mut reuse), ("hello-fresh", &mut fresh)] {
+        let path = format!("/2015-03-31/functions/{function}/invocations");
+        for _ in 0..runs {
+            invoke_timed(&mut client, &path, breakdown);
+        }
+    }
+    let kinds = [("`reuse`", &reuse), ("`fresh`, back to back", &fresh), ("bound, a function's first", &bound)];
+    report.table("where the time of an invocation through HTTP goes", &breakdown::table(&floor, &kinds));
     Ok(())
+}
+
+/// The same, and where its time went.
+fn invoke_timed(client: &mut mayfly_benches::http::Client, path: &str, breakdown: &mut Breakdown) {
+    let start = Instant::now();
+    let (status, _) = client.request("POST", path, "x-mayfly-timing: 1\r\n", EVENT).expect("the platform answers");
+    let seen = start.elapsed();
+    assert_eq!(status, 200);
+    breakdown.add(seen, client.header("server-timing").expect("it was asked for"));
 }
 
 fn invoke(client: &mut mayfly_benches::http::Client, path: &str) {

@@ -39,6 +39,16 @@ impl Client {
         self.answer()
     }
 
+    /// A header of the last answer, by its name in small letters.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let end = self.buffer.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let mut lines = std::str::from_utf8(&self.buffer[..end]).ok()?.lines().skip(1);
+        lines
+            .find_map(|line| line.split_once(": ").filter(|(found, _)| found.eq_ignore_ascii_case(name)))
+            .map(|(_, value)| value)
+    }
+
     fn answer(&mut self) -> io::Result<(u16, Vec<u8>)> {
         self.buffer.clear();
         let mut chunk = [0; 16 << 10];

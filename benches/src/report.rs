@@ -46,6 +46,12 @@ impl Report {
         }));
     }
 
+    /// Adds a table in Markdown, and prints it.
+    pub fn table(&mut self, name: &str, table: &str) {
+        println!("\n  {name}\n\n{table}");
+        self.figures.push(json!({ "section": self.section, "figure": name, "table": table }));
+    }
+
     /// Writes the figures as JSON.
     ///
     /// # Errors
