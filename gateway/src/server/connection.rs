@@ -1,6 +1,6 @@
 //! One connection, from its first request to its last.
 
-use std::{convert::Infallible, pin::pin, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -8,6 +8,7 @@ use tokio::{net::TcpStream, sync::watch};
 
 use super::{
     Handler, Limits,
+    at_once::AtOnce,
     stream::{Phase, Stream},
 };
 
@@ -39,10 +40,10 @@ pub(super) async fn serve<H: Handler>(
         .max_header_size(limits.header_bytes)
         .serve_connection(TokioIo::new(stream), service);
 
-    let mut connection = pin!(connection);
+    let mut connection = AtOnce::new(connection);
     tokio::select! {
-        ended = connection.as_mut() => return ended,
-        _ = stopped.wait_for(|stopped| *stopped) => connection.as_mut().graceful_shutdown(),
+        ended = &mut connection => return ended,
+        _ = stopped.wait_for(|stopped| *stopped) => connection.inner().graceful_shutdown(),
     }
     connection.await
 }

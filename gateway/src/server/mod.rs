@@ -9,6 +9,7 @@
 //! Connections above the limit are left in the kernel's backlog, so they cost nothing and are served as soon as
 //! others end. Nothing a client does or leaves undone holds more than its own connection, and that not for ever.
 
+mod at_once;
 mod connection;
 mod limits;
 mod stream;
