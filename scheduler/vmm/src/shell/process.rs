@@ -41,7 +41,7 @@ fn start(kvm: Kvm, zygote: Pid, mailbox: OwnedFd) -> Result<Machine, Error> {
 
 fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
     let mut log = Vec::new();
-    // Looked at once per command, so that an invocation pays for one look: none are taken between commands.
+    // Looked at once per command: between commands none are taken.
     let mut faults_before = faults()?;
     while let Some(message) =
         protocol::receive(socket.as_fd(), RecvFlags::empty()).map_err(Error::errno("listening"))?
@@ -58,13 +58,17 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
                 let (stop, usage) = machine.run(event_bytes, Duration::from_nanos(timeout_ns), &mut log)?;
                 let (mut words, text) = stopped(&stop, &usage);
                 words[LOG_WORD] = machine.mailbox().put_long_log(&log);
-                words[FAULTS_WORD] = faults()?.saturating_sub(faults_before);
+                let faults_after = faults()?;
+                words[FAULTS_WORD] = faults_after.saturating_sub(faults_before);
+                faults_before = faults_after;
                 words[HANDOVER_WORD] = received_ns.saturating_sub(sent_ns);
                 say(socket, report::STOPPED, words, text)?;
                 if let (Stop::Next, Some(file)) = (stop, message.files.into_iter().next()) {
                     // After the answer has left. Nobody waits for a hint.
                     File::from(file).write_all(&machine.working_set()?.to_bytes()).map_err(Error::host("recording"))?;
+                    faults_before = faults()?;
                 }
+                continue;
             }
             command::SAVE => {
                 let [file] = files(message)?;
