@@ -66,7 +66,7 @@ fn through_http(platform: &Platform, report: &mut Report, runs: usize) -> Outcom
         let path = format!("/2015-03-31/functions/deploy-{index}/invocations");
         invoke_timed(&mut client, &path, &mut bound);
     }
-    report.add("first invocation, bound on demand, HTTP", bound.seen(), "");
+    report.add("first invocation, bound on demand, HTTP", &bound.seen(), "");
     for (name, function, pause) in [
         ("reuse", "hello", None),
         ("fresh", "hello-fresh", None),

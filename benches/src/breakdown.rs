@@ -10,74 +10,88 @@ const PARTS: [&str; 7] = ["receive", "queue", "bind", "handover", "run", "report
 /// Invocations of one kind.
 #[derive(Debug, Default)]
 pub struct Breakdown {
-    seen: Distribution,
-    parts: [Distribution; PARTS.len()],
-    exits: Counts,
-    faults: Counts,
+    invocations: Vec<Invocation>,
 }
 
-/// The median of these is one of them.
+/// Times in microseconds.
 #[derive(Debug, Default)]
-struct Counts(Vec<u64>);
+struct Invocation {
+    seen: f64,
+    parts: [Option<f64>; PARTS.len()],
+    exits: f64,
+    faults: f64,
+}
 
 impl Breakdown {
     /// Adds an invocation that took `seen` for its client, and whose answer had this `Server-Timing`.
     pub fn add(&mut self, seen: Duration, server_timing: &str) {
-        self.seen.add(seen);
+        let mut invocation = Invocation { seen: seen.as_secs_f64() * 1e6, ..Invocation::default() };
         for metric in server_timing.split(", ") {
             let Some((name, value)) = metric.split_once(';') else { continue };
             let number = |prefix: &str| value.strip_prefix(prefix)?.trim_matches('"').parse::<f64>().ok();
             if let Some(at) = PARTS.iter().position(|part| *part == name) {
-                self.parts[at].add(Duration::from_secs_f64(number("dur=").unwrap_or_default() / 1000.0));
+                invocation.parts[at] = number("dur=").map(|ms| ms * 1000.0);
             }
             match name {
-                "exits" => self.exits.0.push(number("desc=").unwrap_or_default() as u64),
-                "faults" => self.faults.0.push(number("desc=").unwrap_or_default() as u64),
+                "exits" => invocation.exits = number("desc=").unwrap_or_default(),
+                "faults" => invocation.faults = number("desc=").unwrap_or_default(),
                 _ => {}
             }
         }
+        self.invocations.push(invocation);
     }
 
     /// What the clients saw.
     #[must_use]
-    pub fn seen(&self) -> &Distribution {
-        &self.seen
+    pub fn seen(&self) -> Distribution {
+        let mut distribution = Distribution::default();
+        self.invocations.iter().for_each(|one| distribution.add(Duration::from_secs_f64(one.seen / 1e6)));
+        distribution
+    }
+
+    /// The fifth of the invocations around the client's median, at least one. Medians of parts do not add up to the median of the whole, means do.
+    fn typical(&self) -> Vec<&Invocation> {
+        let mut sorted: Vec<&Invocation> = self.invocations.iter().collect();
+        sorted.sort_by(|left, right| left.seen.total_cmp(&right.seen));
+        let (middle, aside) = (sorted.len().saturating_sub(1) / 2, sorted.len() / 10);
+        sorted.into_iter().skip(middle - aside.min(middle)).take(2 * aside + 1).collect()
     }
 }
 
-impl Counts {
-    fn median(&self) -> u64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied().unwrap_or(0)
-    }
+/// Mean of what is there.
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
+    (count > 0).then(|| sum / f64::from(count))
 }
 
-/// The medians of each kind as a table for `docs/spec.md`, in microseconds, and what of the client's median is in no part. `echo` is an answer
-/// without an invocation: what HTTP and the network cost anyway.
+/// Where the typical invocation of each kind went, as a table for `docs/spec.md` in microseconds, and what of the client's time is in no part. `echo` is
+/// an answer without an invocation: what HTTP and the network cost anyway.
 #[must_use]
 pub fn table(echo: &Distribution, kinds: &[(&str, &Breakdown)]) -> String {
-    let line = |name: &str, cell: &dyn Fn(&Breakdown) -> String| {
+    let echo = echo.quantile_us(0.5);
+    let kinds: Vec<(&str, Vec<&Invocation>)> = kinds.iter().map(|(name, of)| (*name, of.typical())).collect();
+    let line = |name: &str, cell: &dyn Fn(&[&Invocation]) -> String| {
         let cells: Vec<String> = kinds.iter().map(|(_, of)| cell(of)).collect();
         format!("| {name} | {} |\n", cells.join(" | "))
     };
-    let p50 = |distribution: &Distribution| distribution.quantile_us(0.5);
-    let accounted = |of: &Breakdown| p50(echo) + of.parts.iter().map(p50).sum::<f64>();
+    let part = |of: &[&Invocation], at: usize| mean(of.iter().filter_map(|one| one.parts[at]));
+    let seen = |of: &[&Invocation]| mean(of.iter().map(|one| one.seen)).unwrap_or_default();
     let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
-    let mut text = format!("| p50, µs | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(kinds.len()));
-    text += &line("HTTP and the network (`/healthz`)", &|_| format!("{:.1}", p50(echo)));
+    let mut text = format!("| around p50, µs | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(kinds.len()));
+    text += &line("HTTP and the network (`/healthz`)", &|_| format!("{echo:.1}"));
     for (at, name) in PARTS.iter().enumerate() {
-        text += &line(&format!("`{name}`"), &|of| match of.parts[at].count() {
-            0 => String::new(),
-            _ => format!("{:.1}", p50(&of.parts[at])),
-        });
+        text += &line(&format!("`{name}`"), &|of| part(of, at).map_or(String::new(), |us| format!("{us:.1}")));
     }
     text += &line("not accounted for", &|of| {
-        let rest = p50(&of.seen) - accounted(of);
-        format!("{rest:.1} ({:.0} %)", 100.0 * rest / p50(&of.seen).max(f64::MIN_POSITIVE))
+        let accounted = echo + (0..PARTS.len()).filter_map(|at| part(of, at)).sum::<f64>();
+        let rest = seen(of) - accounted;
+        format!("{rest:.1} ({:.0} %)", 100.0 * rest / seen(of).max(f64::MIN_POSITIVE))
     });
-    text += &line("as the client sees it", &|of| format!("{:.1}", p50(&of.seen)));
-    text + &line("exits; page faults", &|of| format!("{}; {}", of.exits.median(), of.faults.median()))
+    text += &line("as the client sees it", &|of| format!("{:.1}", seen(of)));
+    text + &line("exits; page faults", &|of| {
+        let count = |which: fn(&Invocation) -> f64| mean(of.iter().map(|one| which(one))).unwrap_or_default();
+        format!("{:.1}; {:.1}", count(|one| one.exits), count(|one| one.faults))
+    })
 }
 
 #[cfg(test)]
@@ -89,23 +103,24 @@ mod tests {
         let mut echo = Distribution::default();
         echo.add(Duration::from_micros(40));
         let (mut warm, mut bound) = (Breakdown::default(), Breakdown::default());
-        for _ in 0..3 {
+        // The first and the last are too far from the middle to count.
+        for seen in [1, 200, 200, 200, 200, 200, 200, 200, 200, 9999] {
             warm.add(
-                Duration::from_micros(200),
+                Duration::from_micros(seen),
                 "queue;dur=0.0020, run;dur=0.1000, report;dur=0.0480, total;dur=9, exits;desc=\"1\", faults;desc=\"4\", start;desc=warm",
             );
         }
         bound.add(Duration::from_micros(1000), "bind;dur=0.9, exits;desc=\"2\", faults;desc=\"300\", start;desc=bound");
         let table = table(&echo, &[("`reuse`", &warm), ("bound", &bound)]);
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines[0], "| p50, µs | `reuse` | bound |");
+        assert_eq!(lines[0], "| around p50, µs | `reuse` | bound |");
         assert_eq!(lines[4..=5], ["| `queue` | 2.0 |  |", "| `bind` |  | 900.0 |"]);
         assert_eq!(
             lines[10..],
             [
                 "| not accounted for | 10.0 (5 %) | 60.0 (6 %) |",
                 "| as the client sees it | 200.0 | 1000.0 |",
-                "| exits; page faults | 1; 4 | 2; 300 |",
+                "| exits; page faults | 1.0; 4.0 | 2.0; 300.0 |",
             ]
         );
     }
