@@ -19,6 +19,7 @@ pub mod own;
 pub mod route;
 pub mod server;
 pub mod stack;
+pub mod threads;
 pub mod timestamp;
 
 pub use gateway::Gateway;

@@ -239,7 +239,7 @@ mod tests {
             (error.kind, error.message)
         };
         let (kind, text) = name(Method::POST, "/2015-03-31/functions/f/versions");
-        assert_eq!((kind, text.as_str()), (Kind::NotImplemented, "PublishVersion is not available in Mayfly yet."));
+        assert_eq!((kind, &*text), (Kind::NotImplemented, "PublishVersion is not available in Mayfly yet."));
         assert_eq!(name(Method::PATCH, "/2015-03-31/functions/f").0, Kind::UnknownOperation);
         assert_eq!(name(Method::GET, "/").0, Kind::UnknownOperation);
         assert_eq!(name(Method::GET, "/2015-03-31/functions//configuration").0, Kind::UnknownOperation);

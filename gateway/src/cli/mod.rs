@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
     if let Err(problem) = start_log(command.log.as_deref().unwrap_or(usual), command.log_json) {
         return fail(&problem);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match crate::threads::start() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads ({error}); is the limit of processes reached?")),
     };

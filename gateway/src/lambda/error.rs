@@ -1,9 +1,12 @@
 //! Every way to be refused, with Lambda's names and spellings.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use http::StatusCode;
 use mayfly_scheduler::{PackageError, Refusal};
+
+/// What Lambda says of every refusal for load.
+const RATE_EXCEEDED: &str = "Rate Exceeded.";
 
 /// A request that was not carried out.
 #[derive(Debug)]
@@ -11,7 +14,7 @@ pub struct Error {
     /// What kind it is.
     pub kind: Kind,
     /// For the caller.
-    pub message: String,
+    pub message: Cow<'static, str>,
     /// For the log.
     pub detail: Option<String>,
     /// When trying again makes sense.
@@ -140,13 +143,13 @@ impl Kind {
 impl Error {
     /// An error of that kind, with a text for the caller.
     #[must_use]
-    pub fn new(kind: Kind, message: impl Into<String>) -> Error {
+    pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Error {
         Error { kind, message: message.into(), detail: None, retry_after: None, load: None, closes: false }
     }
 
     /// A parameter that cannot be used.
     #[must_use]
-    pub fn parameter(message: impl Into<String>) -> Error {
+    pub fn parameter(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Kind::InvalidParameterValue, message)
     }
 
@@ -166,7 +169,7 @@ impl Error {
     /// Too much at once.
     #[must_use]
     pub fn overloaded(reason: &'static str, limit: &str) -> Error {
-        let error = Error::new(Kind::TooManyRequests { reason }, "Rate Exceeded.");
+        let error = Error::new(Kind::TooManyRequests { reason }, RATE_EXCEEDED);
         Error { retry_after: Some(Duration::from_secs(1)), load: Some(format!("limit={limit}")), ..error }
     }
 
@@ -185,7 +188,11 @@ impl Error {
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
-        let message = refusal.to_string();
+        let message = match &refusal {
+            // A refusal for load must cost next to nothing.
+            Refusal::Throttled { .. } => Cow::Borrowed(RATE_EXCEEDED),
+            other => other.to_string().into(),
+        };
         match refusal {
             Refusal::NotFound { .. } | Refusal::PackageNotFound(_) | Refusal::LayerNotFound(_) => {
                 Error::new(Kind::ResourceNotFound, message)

@@ -3,13 +3,13 @@
 use std::{convert::Infallible, sync::Arc};
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::watch};
 
 use super::{
     Handler, Limits,
     at_once::AtOnce,
-    stream::{Phase, Stream},
+    stream::{Patience, Phase, Stream},
 };
 
 /// Serves `socket` until the client leaves, breaks a limit, or `stopped` turns true and the request that runs is
@@ -23,7 +23,8 @@ pub(super) async fn serve<H: Handler>(
     // Answers are written in one piece: waiting for more of them only costs 40 ms.
     let _ = socket.set_nodelay(true);
     let phase = Arc::new(Phase::default());
-    let stream = Stream::new(socket, Arc::clone(&phase), limits.header_timeout, limits.write_stall);
+    let patience = Patience { headers: limits.header_timeout, idle: limits.idle_timeout, write: limits.write_stall };
+    let stream = Stream::new(socket, Arc::clone(&phase), patience);
 
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (handler, phase) = (Arc::clone(&handler), Arc::clone(&phase));
@@ -33,10 +34,8 @@ pub(super) async fn serve<H: Handler>(
         }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        // hyper starts this clock when it starts to wait, so to hyper it is the idle timeout. The stream has the
-        // stricter clock that starts with a request's first byte.
-        .header_read_timeout(limits.idle_timeout)
+        // The stream has the clocks: hyper's would be a new timer for every request.
+        .header_read_timeout(None)
         .max_header_size(limits.header_bytes)
         .serve_connection(TokioIo::new(stream), service);
 

@@ -1,7 +1,8 @@
 //! A socket on which neither side can be kept waiting for ever.
 //!
 //! hyper has no bound on how long a client may take to read its answer, and counts the time for headers from the end of
-//! the answer before. Both clocks are here.
+//! the answer before. All clocks of a connection are here; those of its reads are one timer, which is not set anew for every
+//! request: when it rings, it is looked at how long the client really has been silent.
 
 use std::{
     future::Future,
@@ -50,30 +51,68 @@ impl Drop for BusyGuard {
     }
 }
 
+/// How long a client is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For the rest of the headers, from their first byte.
+    pub(super) headers: Duration,
+    /// For a request.
+    pub(super) idle: Duration,
+    /// Until it takes some of its answer.
+    pub(super) write: Duration,
+}
+
 /// See the module.
 pub(super) struct Stream {
     socket: TcpStream,
     phase: Arc<Phase>,
-    header_timeout: Duration,
-    header_begun: Instant,
-    header_timer: Option<Pin<Box<Sleep>>>,
-    write_stall: Duration,
+    patience: Patience,
+    /// The phase when it was last looked at, and the moment from which its time counts.
+    seen: u8,
+    since: Instant,
+    read_timer: Option<Pin<Box<Sleep>>>,
     write_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream, phase: Arc<Phase>, header_timeout: Duration, write_stall: Duration) -> Stream {
-        let header_begun = Instant::now();
-        Stream { socket, phase, header_timeout, header_begun, header_timer: None, write_stall, write_timer: None }
+    pub(super) fn new(socket: TcpStream, phase: Arc<Phase>, patience: Patience) -> Stream {
+        let since = Instant::now();
+        Stream { socket, phase, patience, seen: IDLE, since, read_timer: None, write_timer: None }
+    }
+
+    /// Ready when the client has been silent for too long in this phase.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
+        let (limit, what) = match self.seen {
+            IDLE => (self.patience.idle, "no request comes"),
+            HEADERS => (self.patience.headers, "the headers do not end"),
+            _ => return Poll::Pending,
+        };
+        let deadline = self.since + limit;
+        let timer = self.read_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        // One that rings too early is set anew then, which is rare; one that would ring too late, now.
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= deadline {
+                return Poll::Ready(what);
+            }
+            timer.as_mut().reset(deadline);
+        }
     }
 
     /// Ends a write that has waited too long; every byte that the client takes starts the clock anew.
     fn bound_write<T>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if wrote.is_ready() {
             self.write_timer = None;
+            if self.seen == IDLE {
+                // The end of an answer is still on its way, and the client takes it.
+                self.since = Instant::now();
+            }
             return wrote;
         }
-        let deadline = Instant::now() + self.write_stall;
+        let deadline = Instant::now() + self.patience.write;
         let timer = self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")))
@@ -86,18 +125,17 @@ impl AsyncRead for Stream {
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.socket).poll_read(cx, buffer);
 
-        if this.phase.get() == IDLE && buffer.filled().len() > before {
+        let has_begun = this.phase.get() == IDLE && buffer.filled().len() > before;
+        if has_begun {
             this.phase.0.store(HEADERS, Ordering::Relaxed);
-            this.header_begun = Instant::now();
         }
-        if this.phase.get() != HEADERS {
-            this.header_timer = None;
-        } else if read.is_pending() {
-            // Only now: headers that come in one piece, as nearly all do, cost no timer.
-            let deadline = this.header_begun + this.header_timeout;
-            let timer = this.header_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            ready!(timer.as_mut().poll(cx));
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the headers do not end")));
+        let phase = this.phase.get();
+        if has_begun || phase != this.seen {
+            (this.seen, this.since) = (phase, Instant::now());
+        }
+        if read.is_pending() {
+            let silence = ready!(this.poll_silence(cx));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, silence)));
         }
         read
     }

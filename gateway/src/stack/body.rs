@@ -76,6 +76,16 @@ pub async fn read(
     Ok((whole.freeze(), held.permit))
 }
 
+/// Reads `body` at its pace, and keeps nothing of it.
+///
+/// # Errors
+/// See [`BodyError`].
+pub async fn discard(mut body: Incoming, limits: &Limits) -> Result<(), BodyError> {
+    let mut pace = Pace::new(limits);
+    while pace.next(&mut body).await?.is_some() {}
+    Ok(())
+}
+
 /// What a body has taken of the memory for all bodies. It grows with what was received, never with what was announced:
 /// to take memory from others, a client has to fill it.
 struct Held<'a> {

@@ -68,19 +68,31 @@ async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, request_id: &s
     let began = Instant::now();
     let (head, body) = request.into_parts();
     let (endpoint, arguments) = route::find(&head.method, head.uri.path())?;
+    if let Err(overload) = endpoint.check_load(&gateway, &head, &arguments) {
+        return Err(refuse(overload, body, &gateway).await);
+    }
+    // On the heap: what is refused does not pay for the room that the largest operation needs.
+    let call = Call { gateway, request_id: request_id.to_owned(), head, arguments, body: Bytes::new(), began };
+    Box::pin(carry_out(endpoint, call, body)).await
+}
+
+/// What a request is told that there is no time for, once its body is out of the way.
+async fn refuse(overload: Error, body: Incoming, gateway: &Gateway) -> Error {
+    if body.is_end_stream() {
+        return overload;
+    }
     // A small body is here already, or soon; to leave it would cost the caller his connection.
     let is_small = body.size_hint().upper().is_some_and(|bytes| bytes <= DISCARDED_BYTES_MAX);
-    let overload = match endpoint.check_load(&gateway, &head, &arguments) {
-        Err(error) if !is_small => return Err(error.closing()),
-        checked => checked,
-    };
+    if is_small && body::discard(body, &gateway.limits).await.is_ok() { overload } else { overload.closing() }
+}
+
+async fn carry_out(endpoint: Endpoint, call: Call, body: Incoming) -> Result<Reply, Error> {
+    let gateway = Arc::clone(&call.gateway);
     // What was taken of the memory for bodies is given back when the answer is there.
     let (body, _memory) = body::read(body, &gateway.limits, &gateway.body_memory, endpoint.body_bytes_max())
         .await
         .map_err(|fault| endpoint.body_error(fault))?;
-    overload?;
-
-    let call = Call { gateway, request_id: request_id.to_owned(), head, arguments, body, began };
+    let call = Call { body, ..call };
     match endpoint {
         Endpoint::Lambda(operation) => lambda::answer(operation, call).await,
         Endpoint::Own(page) => own::answer(page, call).await,

@@ -1,15 +1,22 @@
 //! The one place where an error becomes a response.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body_util::Full;
-use serde_json::json;
+use serde::Serialize;
 
 use super::Reply;
-use crate::lambda::{Error, Kind, Spelling};
+use crate::{
+    lambda::{Error, Kind, Spelling},
+    threads,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const LOAD: HeaderName = HeaderName::from_static("x-mayfly-load");
+
+/// Room for all headers of an error, what HTTP itself adds included.
+const HEADERS: usize = 12;
 
 /// Makes the response of a request: what every response has, around what the operation answered.
 #[must_use]
@@ -35,24 +42,34 @@ fn report(error: &Error, request_id: &str) {
     }
 }
 
+/// An error's body, as Lambda's clients read it.
+#[derive(Serialize, Default)]
+struct Body<'a> {
+    #[serde(rename = "Reason", skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(rename = "Type", skip_serializing_if = "Option::is_none")]
+    whose: Option<&'a str>,
+    #[serde(rename = "Message", skip_serializing_if = "Option::is_none")]
+    upper: Option<&'a str>,
+    #[serde(rename = "message", skip_serializing_if = "Option::is_none")]
+    lower: Option<&'a str>,
+}
+
 fn render(error: &Error) -> Reply {
     let kind = error.kind;
-    let mut body = serde_json::Map::new();
-    let spelling = match kind.spelling() {
-        Spelling::Upper => "Message",
-        Spelling::Lower => "message",
-    };
-    body.insert(spelling.into(), json!(error.message));
-    if let Some(whose) = kind.whose() {
-        body.insert("Type".into(), json!(whose));
+    let mut body = Body { whose: kind.whose(), ..Body::default() };
+    match kind.spelling() {
+        Spelling::Upper => body.upper = Some(&error.message),
+        Spelling::Lower => body.lower = Some(&error.message),
     }
     if let Kind::TooManyRequests { reason } = kind {
-        body.insert("Reason".into(), json!(reason));
+        threads::refused();
+        body.reason = Some(reason);
     }
+    // Texts always can be written as JSON.
+    let body = serde_json::to_vec(&body).unwrap_or_default();
 
-    let mut reply = Response::new(Full::new(Bytes::from(serde_json::Value::Object(body).to_string())));
-    *reply.status_mut() = kind.status();
-    let headers = reply.headers_mut();
+    let mut headers = HeaderMap::with_capacity(HEADERS);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ERROR_TYPE, HeaderValue::from_static(kind.name()));
     if let Some(after) = error.retry_after {
@@ -63,7 +80,10 @@ fn render(error: &Error) -> Reply {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(load) = error.load.as_deref().and_then(|load| HeaderValue::from_str(load).ok()) {
-        headers.insert(HeaderName::from_static("x-mayfly-load"), load);
+        headers.insert(LOAD, load);
     }
+    let mut reply = Response::new(Full::new(Bytes::from(body)));
+    *reply.status_mut() = kind.status();
+    *reply.headers_mut() = headers;
     reply
 }
