@@ -114,6 +114,8 @@ pub enum ThrottleReason {
     ReservedConcurrency,
     /// The account's concurrency, less what others have reserved.
     AccountConcurrency,
+    /// More environments in 10 s than a function may start.
+    ScalingRate,
     /// The function's queue is full.
     QueueFull,
     /// The function gets more invocations than can be carried out, and this one would wait for too long: milliseconds.

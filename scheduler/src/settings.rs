@@ -73,6 +73,8 @@ pub struct Settings {
     pub instances_per_function_max: usize,
     /// Most invocations at a time.
     pub account_concurrency: u32,
+    /// Most environments that a function may start in 10 s, an environment being what an invocation in flight has on Lambda; `None`: any number.
+    pub scaling_rate: Option<u32>,
     /// Whether no more invocations run at a time than the processors can carry out, and those are refused that would wait for too long.
     pub overload_control: bool,
     /// Most invocations of one function that wait for their turn.
@@ -107,6 +109,7 @@ impl Default for Settings {
             instances_max: 1000,
             instances_per_function_max: 100,
             account_concurrency: 1000,
+            scaling_rate: None,
             overload_control: true,
             queue_per_function: 1000,
             queue_wait_max: Duration::from_secs(10),

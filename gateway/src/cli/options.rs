@@ -49,6 +49,9 @@ pub struct Options {
     /// Most invocations at a time; more are refused with 429 [default: 1000]
     #[arg(long, env = "MAYFLY_ACCOUNT_CONCURRENCY", value_name = "N")]
     pub account_concurrency: Option<u32>,
+    /// Most environments that a function may start in 10 s, as Lambda's burst rule counts them (1000 there) [default: any number]
+    #[arg(long, env = "MAYFLY_SCALING_RATE", value_name = "N")]
+    pub scaling_rate: Option<u32>,
     /// Run no more at a time than the processors can carry out, and refuse what would wait for too long: on or off [default: on]
     #[arg(long, env = "MAYFLY_OVERLOAD_CONTROL", value_name = "ON|OFF")]
     pub overload_control: Option<String>,
@@ -143,6 +146,7 @@ impl Options {
             instances: self.instances.or(below.instances),
             instances_per_function: self.instances_per_function.or(below.instances_per_function),
             account_concurrency: self.account_concurrency.or(below.account_concurrency),
+            scaling_rate: self.scaling_rate.or(below.scaling_rate),
             overload_control: self.overload_control.or(below.overload_control),
             queue_per_function: self.queue_per_function.or(below.queue_per_function),
             queue_wait_ms: self.queue_wait_ms.or(below.queue_wait_ms),
@@ -210,6 +214,9 @@ impl Options {
             let options = "--account-concurrency, --instances or --instances-per-function";
             return Err(value(options, "0", "at least 1"));
         }
+        if self.scaling_rate == Some(0) {
+            return Err(value("--scaling-rate", "0", "at least 1"));
+        }
         Ok(Settings {
             data_dir: self.data_dir(),
             account_id: self.account_id.clone().unwrap_or(default.account_id),
@@ -219,6 +226,7 @@ impl Options {
             instances_max: self.instances.unwrap_or(default.instances_max),
             instances_per_function_max: self.instances_per_function.unwrap_or(default.instances_per_function_max),
             account_concurrency: self.account_concurrency.unwrap_or(default.account_concurrency),
+            scaling_rate: self.scaling_rate,
             overload_control,
             queue_per_function: self.queue_per_function.unwrap_or(default.queue_per_function),
             queue_wait_max: self.queue_wait_ms.map_or(default.queue_wait_max, Duration::from_millis),

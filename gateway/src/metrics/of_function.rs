@@ -16,9 +16,10 @@ use crate::lambda::{name::LATEST, timing::start_name};
 pub(super) const STARTS: [Start; 3] = [Start::Warm, Start::Fresh, Start::Bound];
 
 /// By why one was throttled.
-const REASONS: [(ThrottleReason, &str); 6] = [
+const REASONS: [(ThrottleReason, &str); 7] = [
     (ThrottleReason::ReservedConcurrency, "reserved_concurrency"),
     (ThrottleReason::AccountConcurrency, "account_concurrency"),
+    (ThrottleReason::ScalingRate, "scaling_rate"),
     (ThrottleReason::QueueFull, "queue_full"),
     (ThrottleReason::Overload, "overload"),
     (ThrottleReason::QueueTimeout, "queue_timeout"),

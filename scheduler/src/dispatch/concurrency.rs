@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
+use super::scaling::{Scaling, ScalingRule};
 use crate::{
+    clock::Instant,
     limits,
     refusal::{Refusal, ThrottleReason},
 };
@@ -25,6 +27,9 @@ struct Counts {
     reserved_total: u32,
     unreserved_in_flight: u32,
     reserved: HashMap<String, Reserved>,
+    /// How fast each function may become more, if that is limited.
+    rule: Option<ScalingRule>,
+    scaling: HashMap<String, Scaling>,
 }
 
 #[derive(Debug, Default)]
@@ -39,31 +44,38 @@ pub(crate) struct Permit {
     concurrency: Arc<Concurrency>,
     /// Of a function with reserved concurrency.
     reserved_by: Option<String>,
+    /// Of a function whose environments are counted.
+    scaled_by: Option<String>,
 }
 
 impl Concurrency {
     /// Nothing in flight, nothing reserved.
-    pub(crate) fn new(limit: u32) -> Concurrency {
-        Concurrency { counts: Mutex::new(Counts { limit, ..Counts::default() }) }
+    pub(crate) fn new(limit: u32, rule: Option<ScalingRule>) -> Concurrency {
+        Concurrency { counts: Mutex::new(Counts { limit, rule, ..Counts::default() }) }
     }
 
     /// Lets an invocation in, or says which limit is reached.
-    pub(crate) fn admit(self: &Arc<Self>, function: &str) -> Result<Permit, Refusal> {
+    pub(crate) fn admit(self: &Arc<Self>, function: &str, now: Instant) -> Result<Permit, Refusal> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(refusal) = counts.refusal(function) {
+        if let Some(refusal) = counts.refusal(function, now) {
             return Err(refusal);
         }
+        let scaled_by = counts.rule.map(|rule| {
+            let scaling = counts.scaling.entry(function.to_owned()).or_insert_with(|| Scaling::new(rule, now));
+            scaling.begin(now);
+            function.to_owned()
+        });
         let reserved_by = counts.reserved.contains_key(function).then(|| function.to_owned());
         match counts.reserved.get_mut(function) {
             Some(reserved) => reserved.in_flight += 1,
             None => counts.unreserved_in_flight += 1,
         }
-        Ok(Permit { concurrency: self.clone(), reserved_by })
+        Ok(Permit { concurrency: self.clone(), reserved_by, scaled_by })
     }
 
     /// Why an invocation that came now would not be let in, if so.
-    pub(crate) fn refusal(&self, function: &str) -> Option<Refusal> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).refusal(function)
+    pub(crate) fn refusal(&self, function: &str, now: Instant) -> Option<Refusal> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).refusal(function, now)
     }
 
     /// Whether a function may reserve as much.
@@ -101,6 +113,12 @@ impl Concurrency {
         counts.reserved.iter().map(|(name, of)| (name.clone(), of.limit, of.in_flight)).collect()
     }
 
+    /// Forgets a function that was deleted.
+    pub(crate) fn forget(&self, function: &str) {
+        self.reserve(function, None);
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).scaling.remove(function);
+    }
+
     /// Invocations in flight.
     pub(crate) fn in_flight(&self) -> usize {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,7 +128,7 @@ impl Concurrency {
 }
 
 impl Counts {
-    fn refusal(&self, function: &str) -> Option<Refusal> {
+    fn refusal(&mut self, function: &str, now: Instant) -> Option<Refusal> {
         let (in_flight, limit, reason) = match self.reserved.get(function) {
             Some(reserved) => (reserved.in_flight, reserved.limit, ThrottleReason::ReservedConcurrency),
             None => {
@@ -118,13 +136,19 @@ impl Counts {
                 (self.unreserved_in_flight, unreserved, ThrottleReason::AccountConcurrency)
             }
         };
-        (in_flight >= limit).then(|| Refusal::throttled(reason, limit.into(), in_flight.into(), Duration::ZERO))
+        if in_flight >= limit {
+            return Some(Refusal::throttled(reason, limit.into(), in_flight.into(), Duration::ZERO));
+        }
+        self.scaling.get_mut(function)?.refusal(now)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.concurrency.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scaling) = self.scaled_by.as_ref().and_then(|function| counts.scaling.get_mut(function)) {
+            scaling.end();
+        }
         match &self.reserved_by {
             None => counts.unreserved_in_flight -= 1,
             // It may have been taken away, and set again, since.
@@ -150,29 +174,31 @@ mod tests {
 
     #[test]
     fn reserved_and_unreserved_do_not_mix() {
-        let concurrency = Arc::new(Concurrency::new(3));
+        let now = Instant::now();
+        let concurrency = Arc::new(Concurrency::new(3, None));
         concurrency.reserve("kept", Some(1));
-        let kept = concurrency.admit("kept").expect("its own");
-        assert_eq!(reason(concurrency.admit("kept")), (ThrottleReason::ReservedConcurrency, 1, 1));
-        let _one = concurrency.admit("a").expect("two are left");
-        let two = concurrency.admit("b").expect("one is left");
-        assert_eq!(reason(concurrency.admit("a")), (ThrottleReason::AccountConcurrency, 2, 2));
+        let kept = concurrency.admit("kept", now).expect("its own");
+        assert_eq!(reason(concurrency.admit("kept", now)), (ThrottleReason::ReservedConcurrency, 1, 1));
+        let _one = concurrency.admit("a", now).expect("two are left");
+        let two = concurrency.admit("b", now).expect("one is left");
+        assert_eq!(reason(concurrency.admit("a", now)), (ThrottleReason::AccountConcurrency, 2, 2));
         assert_eq!(concurrency.in_flight(), 3);
         drop((kept, two));
         assert_eq!(concurrency.in_flight(), 1);
-        concurrency.admit("kept").expect("free again");
-        concurrency.admit("a").expect("free again");
+        concurrency.admit("kept", now).expect("free again");
+        concurrency.admit("a", now).expect("free again");
         concurrency.reserve("kept", Some(0));
-        assert_eq!(reason(concurrency.admit("kept")), (ThrottleReason::ReservedConcurrency, 0, 0));
+        assert_eq!(reason(concurrency.admit("kept", now)), (ThrottleReason::ReservedConcurrency, 0, 0));
         concurrency.reserve("kept", None);
-        concurrency.admit("kept").expect("it shares again");
+        concurrency.admit("kept", now).expect("it shares again");
     }
 
     #[test]
     fn a_reservation_may_end_while_it_is_used() {
-        let concurrency = Arc::new(Concurrency::new(10));
+        let now = Instant::now();
+        let concurrency = Arc::new(Concurrency::new(10, None));
         concurrency.reserve("f", Some(2));
-        let permit = concurrency.admit("f").expect("its own");
+        let permit = concurrency.admit("f", now).expect("its own");
         concurrency.reserve("f", None);
         drop(permit);
         assert_eq!(concurrency.in_flight(), 0);
@@ -181,12 +207,27 @@ mod tests {
 
     #[test]
     fn something_is_left_for_the_others() {
-        let concurrency = Concurrency::new(1000);
+        let concurrency = Concurrency::new(1000, None);
         assert!(concurrency.check_reservation("f", 900).is_ok());
         assert!(concurrency.check_reservation("f", 901).is_err());
         concurrency.reserve("f", Some(900));
         assert!(concurrency.check_reservation("f", 900).is_ok());
         assert!(concurrency.check_reservation("g", 1).is_err());
-        assert!(Concurrency::new(10).check_reservation("f", 10).is_ok());
+        assert!(Concurrency::new(10, None).check_reservation("f", 10).is_ok());
+    }
+
+    #[test]
+    fn each_function_may_become_more_at_its_rate() {
+        let now = Instant::now();
+        let rule = ScalingRule { started_max: 2, idle_max: Duration::from_secs(300) };
+        let concurrency = Arc::new(Concurrency::new(100, Some(rule)));
+        let permits = [concurrency.admit("f", now), concurrency.admit("f", now)].map(|permit| permit.expect("two"));
+        assert_eq!(reason(concurrency.admit("f", now)), (ThrottleReason::ScalingRate, 2, 2));
+        assert!(concurrency.refusal("f", now).is_some() && concurrency.refusal("g", now).is_none());
+        let _of_another = concurrency.admit("g", now).expect("it has its own");
+        drop(permits);
+        let _again = concurrency.admit("f", now).expect("an environment is free");
+        concurrency.forget("f");
+        assert_eq!(concurrency.counts.lock().expect("not poisoned").scaling.len(), 1);
     }
 }

@@ -8,6 +8,7 @@ mod backing;
 pub(crate) mod concurrency;
 mod keeper;
 mod lane;
+pub(crate) mod scaling;
 pub(crate) mod turns;
 
 use std::{

@@ -48,7 +48,7 @@ async fn fixture(host: ScriptedHost, bounds: Bounds) -> Fixture {
     let clock = Clock::From(Instant::now());
     let dispatcher = Dispatcher::new(Arc::new(Pool::start(Arc::new(host), 2)), bounds, clock);
     let lane = Lane::new(dispatcher.clone(), binding("f"), Share::default());
-    let concurrency = Arc::new(Concurrency::new(1000));
+    let concurrency = Arc::new(Concurrency::new(1000, None));
     let fixture = Fixture { dispatcher, lane, counts, log: Arc::default(), concurrency, clock, mode: StateMode::Reuse };
     ms(1).await;
     fixture
@@ -73,7 +73,7 @@ impl Fixture {
             mode: self.mode,
             log: self.log.clone(),
             clock: self.clock,
-            _permit: self.concurrency.admit("f").expect("1000 are enough"),
+            _permit: self.concurrency.admit("f", self.clock.now()).expect("1000 are enough"),
             accepted: self.clock.now(),
         };
         invoke::carry_out(errand, self.lane.clone())

@@ -118,7 +118,7 @@ pub(super) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<(), Refusal
     if let Some(slot) = slot {
         slot.retire();
     }
-    inner.concurrency.reserve(name, None);
+    inner.concurrency.forget(name);
     inner.logs.forget(name);
     let inner = inner.clone();
     tokio::spawn(async move { inner.collect_of(before).await });

@@ -243,7 +243,8 @@ impl Platform {
     pub fn check_load(&self, function: &str) -> Result<(), Refusal> {
         let inner = &self.inner;
         let slot = inner.slots.lock().unwrap_or_else(PoisonError::into_inner).get(function).cloned();
-        let refusal = slot.and_then(|slot| inner.concurrency.refusal(function).or_else(|| slot.refusal()));
+        let refusal =
+            slot.and_then(|slot| inner.concurrency.refusal(function, inner.clock.now()).or_else(|| slot.refusal()));
         refusal.map_or(Ok(()), |refusal| {
             inner.throttled.fetch_add(1, Ordering::Relaxed);
             Err(refusal)
@@ -344,7 +345,7 @@ impl Inner {
             let (state, reason) = (function.state, function.state_reason.clone());
             return Err(Refusal::NotActive { arn: function.arn.clone(), state, reason });
         }
-        let permit = self.concurrency.admit(&invocation.function)?;
+        let permit = self.concurrency.admit(&invocation.function, accepted)?;
         let serving = self.clone().serving(&invocation.function).await?;
         let errand = Errand {
             revision: serving.revision.clone(),

@@ -14,7 +14,7 @@ use crate::{
     catalog::{Catalog, Directory},
     clock::Clock,
     deploy::{Deployer, blocking},
-    dispatch::{Bounds, Dispatcher, concurrency::Concurrency, keep, turns},
+    dispatch::{Bounds, Dispatcher, concurrency::Concurrency, keep, scaling::ScalingRule, turns},
     files, limits,
     logs::Logs,
     machine::{
@@ -59,7 +59,9 @@ pub(super) async fn open_with(
         Ok((directory, catalog, runtimes))
     });
     let (directory, catalog, runtimes) = opened.await.map_err(|error| OpenError::Machines(error.to_string()))??;
-    let concurrency = Arc::new(Concurrency::new(settings.account_concurrency));
+    let rule = |started_max| ScalingRule { started_max, idle_max: settings.idle_instance_ttl };
+    let scaling = settings.scaling_rate.map(rule);
+    let concurrency = Arc::new(Concurrency::new(settings.account_concurrency, scaling));
     for record in catalog.all() {
         let function = &record.function;
         concurrency.reserve(&function.configuration.name, function.reserved_concurrency);
