@@ -1,6 +1,7 @@
 //! Order, bounds and ends of invocations, with machines that follow a script. Time is tokio's, stopped.
 
 mod memory;
+mod overload;
 
 use std::{future::Future, sync::atomic::AtomicUsize};
 
@@ -64,10 +65,11 @@ async fn ms(ms: u64) {
 
 impl Fixture {
     fn invoke(&self, script: serde_json::Value) -> impl Future<Output = Result<Outcome, Refusal>> + use<> {
+        let request_id = script["id"].as_str().unwrap_or("r").to_owned();
         let configuration = crate::Configuration { name: "f".into(), timeout_s: 3, ..Default::default() };
         let code = Code { sha256_base64: String::new(), sha256_hex: String::new(), bytes: 0, unzipped_bytes: 0 };
         let errand = Errand {
-            invocation: Invocation { payload: script.to_string().into(), request_id: "r".into(), ..Default::default() },
+            invocation: Invocation { payload: script.to_string().into(), request_id, ..Default::default() },
             revision: Arc::new(Revision { configuration, code }),
             version: "$LATEST".into(),
             mode: self.mode,

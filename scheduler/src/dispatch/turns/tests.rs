@@ -188,6 +188,38 @@ fn goodput_stays_at_the_peak_at_ten_times_the_load() {
 }
 
 #[test]
+fn a_storm_of_retries_is_over_when_it_is_over() {
+    // 100 a second can be carried out. For 10 s ten times as many come, and who is refused asks again after 10 ms, fifty times.
+    const RETRY_US: u64 = 10_000;
+    let mut simulation = Simulation::new(1.0, &[128]);
+    let (mut noise, mut arrivals, mut at) = (Noise(5), BinaryHeap::new(), 0);
+    while at < 20 * SECOND {
+        let times = if at < 10 * SECOND { 10.0 } else { 0.7 };
+        at += noise.gap_us(10_000.0 / times);
+        arrivals.push(std::cmp::Reverse((at, 50)));
+    }
+    let mut attempts = 0;
+    while let Some(std::cmp::Reverse((at, tries))) = arrivals.pop() {
+        let refused = simulation.refused.len();
+        simulation.arrive(at, 0, 10_000, 0);
+        attempts += 1;
+        // Who waited and was refused then asks again, too: which of them it is makes no difference.
+        for (_, _, when) in simulation.refused[refused..].iter().filter(|_| tries > 1) {
+            arrivals.push(std::cmp::Reverse((when.max(&at) + RETRY_US, tries - 1)));
+        }
+    }
+    simulation.run_until(30 * SECOND);
+    assert!(attempts > 200_000, "it was a storm: {attempts} attempts");
+    let during = simulation.count(0, SECOND..10 * SECOND);
+    assert!(during >= 880, "{during} of 900 during the storm");
+    // The last retries of the storm come half a second after it.
+    let last = simulation.refused.iter().map(|refused| refused.2).max().expect("there were many");
+    assert!(last < 12 * SECOND, "the last refusal comes after {last} µs");
+    let after = simulation.count(0, 12 * SECOND..20 * SECOND) as f64 / (8.0 * 70.0);
+    assert!(after >= 0.95, "{after} of the load after it is carried out");
+}
+
+#[test]
 fn a_burst_is_served() {
     let mut simulation = Simulation::new(2.0, &[128]);
     simulation.arrive(0, 0, 10_000, 0);
