@@ -240,16 +240,47 @@ async fn announcing_takes_no_memory_from_others() {
 }
 
 #[tokio::test]
-async fn connections_above_the_limit_wait_for_their_turn() {
+async fn connections_above_the_limit_wait_for_those_that_work() {
     let server = Server::start(Limits { connections: 2, ..limits() }).await;
     let (mut first, mut second) = (server.connect().await, server.connect().await);
-    assert_eq!((first.post("/", b"").await.0, second.post("/", b"").await.0), (200, 200));
+    for wire in [&mut first, &mut second] {
+        wire.send(b"GET /slow HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+    }
+    sleep(Duration::from_millis(100)).await;
     let mut third = server.connect().await;
     third.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
-    assert!(timeout(Duration::from_millis(300), third.receive()).await.is_err(), "it was served above the limit");
-    drop(first);
+    assert!(timeout(Duration::from_millis(200), third.receive()).await.is_err(), "it was served above the limit");
+    assert_eq!(first.receive().await.map(|answer| answer.0), Some(200));
+    assert_eq!(second.receive().await.map(|answer| answer.0), Some(200));
     let answer = timeout(Duration::from_secs(2), third.receive()).await.expect("its turn");
     assert_eq!(answer.map(|answer| answer.0), Some(200));
+}
+
+#[tokio::test]
+async fn silent_connections_make_room() {
+    // None of these times out by itself in the time of this test.
+    let hour = Duration::from_secs(3600);
+    let server = Server::start(Limits { connections: 100, header_timeout: hour, idle_timeout: hour, ..limits() }).await;
+    let mut busy = server.connect().await;
+    let mut silent = Vec::new();
+    for index in 0..99 {
+        let mut wire = server.connect().await;
+        // Half of them have begun a request, the others have not.
+        if index % 2 == 0 {
+            wire.send(b"GET / HTTP/1.1\r\nHost: h\r\n").await;
+        }
+        silent.push(wire);
+    }
+    sleep(Duration::from_millis(700)).await;
+    busy.send(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    sleep(Duration::from_millis(100)).await;
+    for _ in 0..150 {
+        let mut wire = server.connect().await;
+        let answer = timeout(Duration::from_secs(20), wire.post("/", b"x")).await.expect("there is room");
+        assert_eq!(answer.0, 200);
+        silent.push(wire);
+    }
+    assert_eq!(busy.receive().await.map(|answer| answer.0), Some(200), "who is being answered stays");
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ pub struct Options {
     /// Interpreter of this host for functions with runtime python3.N, or none [default: python3]
     #[arg(long, env = "MAYFLY_PYTHON", value_name = "PATH")]
     pub python: Option<PathBuf>,
-    /// Most open connections [default: 4096]
+    /// Most open connections; for more, silent ones are closed [default: 16384, or half of the open files that are allowed]
     #[arg(long, env = "MAYFLY_CONNECTIONS", value_name = "N")]
     pub connections: Option<usize>,
     /// Seconds that running invocations get when it is told to stop [default: 30]

@@ -52,10 +52,11 @@ impl Serve {
 pub(super) async fn open(options: &Options) -> Result<std::sync::Arc<Gateway>, String> {
     let settings = options.settings().map_err(|error| error.to_string())?;
     let mut limits = options.limits().map_err(|error| error.to_string())?;
-    limits.connections = limits.connections.min(connections_possible());
     let begun = Instant::now();
     tracing::info!(data_dir = %settings.data_dir.display(), "starting; the first time takes a while, for the runtime's snapshot");
     let platform = Platform::open(settings).await.map_err(|error| error.to_string())?;
+    // Only now: the platform has raised the limit of open files as far as it may be.
+    limits.connections = limits.connections.min(connections_possible());
     tracing::info!(ms = begun.elapsed().as_millis() as u64, "started");
     Ok(Gateway::new(platform, limits))
 }

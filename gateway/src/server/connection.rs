@@ -12,20 +12,21 @@ use super::{
     stream::{Patience, Phase, Stream},
 };
 
-/// Serves `socket` until the client leaves, breaks a limit, or `stopped` turns true and the request that runs is
+/// Serves `socket` until the client leaves, breaks a limit, is sent away, or `stopped` turns true and the request that runs is
 /// answered.
 pub(super) async fn serve<H: Handler>(
     socket: TcpStream,
+    phase: Arc<Phase>,
     limits: Limits,
     handler: Arc<H>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
     // Answers are written in one piece: waiting for more of them only costs 40 ms.
     let _ = socket.set_nodelay(true);
-    let phase = Arc::new(Phase::default());
     let patience = Patience { headers: limits.header_timeout, idle: limits.idle_timeout, write: limits.write_stall };
     let stream = Stream::new(socket, Arc::clone(&phase), patience);
 
+    let guest = Arc::clone(&phase);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (handler, phase) = (Arc::clone(&handler), Arc::clone(&phase));
         async move {
@@ -41,8 +42,9 @@ pub(super) async fn serve<H: Handler>(
 
     let mut connection = AtOnce::new(connection);
     tokio::select! {
-        ended = &mut connection => return ended,
-        _ = stopped.wait_for(|stopped| *stopped) => connection.inner().graceful_shutdown(),
+    ended = &mut connection => return ended,
+    () = guest.sent_away() => return Ok(()),
+    _ = stopped.wait_for(|stopped| *stopped) => connection.inner().graceful_shutdown(),
     }
     connection.await
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Bounds, with defaults that suit one machine.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Open connections. Further ones wait in the kernel's backlog and are not read.
+    /// Open connections. For further ones those are closed that have been silent for longest; if there are none, they wait in the kernel's backlog.
     pub connections: usize,
     /// From the first byte of a request to the last of its headers.
     pub header_timeout: Duration,
@@ -35,7 +35,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            connections: 4096,
+            connections: 16_384,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             header_bytes: 64 << 10,

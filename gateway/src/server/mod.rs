@@ -1,17 +1,18 @@
 //! Sockets: who is let in, for how long, and how it ends.
 //!
 //! ```text
-//! accept ── a permit each ──► connection ──► stream (timeouts) ──► hyper ──► handler
-//!    │                             ▲
-//!  stop ──── finish what runs ─────┘ ── the limit has passed: abort
+//! accept ── a place each ──► connection ──► stream (timeouts) ──► hyper ──► handler
+//!    │          (room)           ▲
+//!  stop ──── finish what runs ───┘ ── the limit has passed: abort
 //! ```
 //!
-//! Connections above the limit are left in the kernel's backlog, so they cost nothing and are served as soon as
-//! others end. Nothing a client does or leaves undone holds more than its own connection, and that not for ever.
+//! Connections above the limit are left in the kernel's backlog, where they cost nothing, until one that has been silent has made room or
+//! others have ended. Nothing a client does or leaves undone holds more than its own connection, and that not for ever.
 
 mod at_once;
 mod connection;
 mod limits;
+mod room;
 mod stream;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
@@ -19,13 +20,10 @@ use std::{future::Future, io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 pub use limits::Limits;
+use room::Room;
 
 /// What answers a request. A trait alias in all but name, so that the server can be tested without a platform.
 pub trait Handler: Send + Sync + 'static {
@@ -38,34 +36,33 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `listener` until `stop` completes; then finishes what runs, for at most [`Limits::shutdown`].
 pub async fn serve<H: Handler>(listener: TcpListener, limits: Limits, handler: Arc<H>, stop: impl Future<Output = ()>) {
-    let permits = Arc::new(Semaphore::new(limits.connections));
+    let room = Room::new(limits.connections);
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
 
-    loop {
-        let next = async {
-            let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
-            (permit, listener.accept().await)
-        };
-        tokio::select! {
+    for number in 0.. {
+        // Reaped as they end: the set holds running connections only.
+        while connections.try_join_next().is_some() {}
+        let next = async { Ok((listener.accept().await?, room.place(number).await)) };
+        let ((socket, peer), place) = tokio::select! {
             biased;
             () = &mut stop => break,
-            // Reaped as they end: the set holds running connections only.
-            Some(_) = connections.join_next() => {}
-            (permit, accepted) = next => match accepted {
-                Ok((socket, peer)) => {
-                    let serving = connection::serve(socket, limits.clone(), Arc::clone(&handler), stopped.clone());
-                    connections.spawn(async move {
-                        if let Err(error) = serving.await {
-                            tracing::debug!(%peer, error = %error, "connection ended");
-                        }
-                        drop(permit);
-                    });
+            next = next => match next {
+                Ok(next) => next,
+                Err(error) => {
+                    after_accept_error(&error).await;
+                    continue;
                 }
-                Err(error) => after_accept_error(&error).await,
+            },
+        };
+        let serving = connection::serve(socket, place.phase(), limits.clone(), Arc::clone(&handler), stopped.clone());
+        connections.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::debug!(%peer, error = %error, "connection ended");
             }
-        }
+            drop(place);
+        });
     }
 
     drop(listener);

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -19,26 +19,64 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::Notify,
     time::{Instant, Sleep},
 };
 
-/// What a connection is doing: shared by the stream, which sees bytes, and the service, which sees requests.
-#[derive(Default)]
-pub(super) struct Phase(AtomicU8);
+/// What a connection is doing: shared by the stream, which sees bytes, the service, which sees requests, and the room, which may want its place.
+pub(super) struct Phase {
+    now: AtomicU8,
+    begun: Instant,
+    /// Milliseconds from `begun` to the last change.
+    changed_ms: AtomicU64,
+    leave: Notify,
+}
 
 const IDLE: u8 = 0;
 const HEADERS: u8 = 1;
 const BUSY: u8 = 2;
 
+impl Default for Phase {
+    fn default() -> Phase {
+        Phase { now: AtomicU8::new(IDLE), begun: Instant::now(), changed_ms: AtomicU64::new(0), leave: Notify::new() }
+    }
+}
+
 impl Phase {
     /// Marks a request as being answered until the guard is dropped.
     pub(super) fn busy(self: &Arc<Self>) -> BusyGuard {
-        self.0.store(BUSY, Ordering::Relaxed);
+        self.now.store(BUSY, Ordering::Relaxed);
         BusyGuard(Arc::clone(self))
     }
 
+    /// For how long the client has been silent, if it is its turn.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        let since = Duration::from_millis(self.changed_ms.load(Ordering::Relaxed));
+        (self.get() != BUSY).then(|| self.begun.elapsed().saturating_sub(since))
+    }
+
+    /// Asks the connection to end if it still is the client's turn.
+    pub(super) fn send_away(&self) {
+        self.leave.notify_one();
+    }
+
+    /// Completes when the connection is to end: the client is silent, and its place is needed.
+    pub(super) async fn sent_away(&self) {
+        loop {
+            self.leave.notified().await;
+            if self.get() != BUSY {
+                return;
+            }
+        }
+    }
+
+    fn changed(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.begun).as_millis();
+        self.changed_ms.store(since as u64, Ordering::Relaxed);
+    }
+
     fn get(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
+        self.now.load(Ordering::Relaxed)
     }
 }
 
@@ -47,7 +85,7 @@ pub(super) struct BusyGuard(Arc<Phase>);
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
-        self.0.0.store(IDLE, Ordering::Relaxed);
+        self.0.now.store(IDLE, Ordering::Relaxed);
     }
 }
 
@@ -109,6 +147,7 @@ impl Stream {
             if self.seen == IDLE {
                 // The end of an answer is still on its way, and the client takes it.
                 self.since = Instant::now();
+                self.phase.changed(self.since);
             }
             return wrote;
         }
@@ -127,11 +166,12 @@ impl AsyncRead for Stream {
 
         let has_begun = this.phase.get() == IDLE && buffer.filled().len() > before;
         if has_begun {
-            this.phase.0.store(HEADERS, Ordering::Relaxed);
+            this.phase.now.store(HEADERS, Ordering::Relaxed);
         }
         let phase = this.phase.get();
         if has_begun || phase != this.seen {
             (this.seen, this.since) = (phase, Instant::now());
+            this.phase.changed(this.since);
         }
         if read.is_pending() {
             let silence = ready!(this.poll_silence(cx));
