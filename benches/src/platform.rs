@@ -108,6 +108,12 @@ impl Platform {
         format!("http://{}", self.address)
     }
 
+    /// The same, for sockets.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The processes of its machines: the children of its only child.
     ///
     /// # Errors

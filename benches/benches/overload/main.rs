@@ -1,12 +1,14 @@
 //! Goodput past what the machine can bear: 0.8, 1, 2, 5 and 10 times its capacity, in open loops.
 //!
-//! `cargo bench -p mayfly-benches --bench overload [-- --quick] [-- --out DIR]`
+//! `cargo bench -p mayfly-benches --bench overload -- [--quick] [--out DIR] [--scenes | --scene NAME]`
 //!
 //! Starts a platform on one CPU and sends from another. Capacity is what clients that wait for their answers get out of it. Each multiple runs 60 s
 //! with each of three seeds; `--quick`: 5 s, one seed. Prints a table with the aims, and writes `overload.json`, `overload.csv` and plots to `DIR`
-//! (target/overload).
+//! (target/overload). With `--scenes`, or one `--scene`, plays `scenes.json` instead: what else must hold.
 
 mod results;
+mod scenes;
+mod slow;
 
 use std::{
     error::Error,
@@ -49,6 +51,15 @@ const SCENARIOS: [(&str, &[(&str, f64)]); 2] = [
 const FUNCTIONS: [(&str, &str); 5] =
     [("spin", SPIN), ("hello", HELLO), ("sleep", SLEEP), ("allocate", ALLOCATE), ("json", JSON)];
 
+/// About 5 ms, and answers how often it ran.
+const COUNT: &str = "runs = 0\n\ndef handler(event, context):\n    global runs\n    runs += 1\n    for i in range(60000):\n        i * i\n    return runs\n";
+/// More than a second.
+const LONG: &str = "import time\n\ndef handler(event, context):\n    end = time.monotonic() + 1.8\n    while time.monotonic() < end:\n        pass\n";
+/// The functions of scenes.
+const ACTORS: [(&str, &str); 4] = [("count", COUNT), ("long", LONG), ("noisy", SPIN), ("quiet", SPIN)];
+/// One machine of each function, so that `count` has one memory.
+const ONE_MACHINE: [&str; 2] = ["--instances-per-function", "1"];
+
 struct Options {
     seconds: u64,
     seeds: u64,
@@ -68,6 +79,10 @@ fn main() -> Outcome<()> {
     println!("{}, {} CPUs, {}, load {}", machine.cpu, machine.cores, machine.system, machine.load);
     println!("server on CPU {server_cpu}, tool on CPU {tool_cpu}; {} s each, {} seeds", options.seconds, options.seeds);
 
+    if let Some(only) = scene_wanted(&arguments) {
+        return play(&options, is_quick, (server_cpu, tool_cpu), only);
+    }
+
     // What is started now, stays there: threads and machines of the platform have the CPUs of this thread.
     pin(&[server_cpu])?;
     let runtime = Runtime::all().pop().ok_or("there is no runtime")?;
@@ -83,6 +98,38 @@ fn main() -> Outcome<()> {
     }
     results::write(&bench.options.out, &machine, &all)?;
     println!("\nwritten to {}", bench.options.out.display());
+    Ok(())
+}
+
+/// `--scenes`: all of them; `--scene NAME`: that one.
+fn scene_wanted(arguments: &[String]) -> Option<Option<&str>> {
+    let at = arguments.iter().position(|argument| argument == "--scene");
+    let one = at.and_then(|at| arguments.get(at + 1)).map(|name| Some(name.as_str()));
+    one.or_else(|| arguments.iter().any(|argument| argument == "--scenes").then_some(None))
+}
+
+fn play(options: &Options, is_quick: bool, (server_cpu, tool_cpu): (usize, usize), only: Option<&str>) -> Outcome<()> {
+    let cpus = cpus_allowed();
+    let program = Path::new(env!("CARGO_BIN_EXE_mayfly-under-test"));
+    let runtime = Runtime::all().pop().ok_or("there is no runtime")?;
+    pin(&[server_cpu])?;
+    let platform = Platform::start_with(program, runtime.clone(), &ONE_MACHINE)?;
+    let uncontrolled = Platform::start_with(program, runtime, &["--overload-control", "off"])?;
+    pin(&cpus)?;
+    for platform in [&platform, &uncontrolled] {
+        for (name, source) in ACTORS {
+            platform.deploy(name, source, "reuse")?;
+        }
+    }
+    let endpoint = Endpoint::parse(&platform.endpoint())?;
+    let bench = Bench { endpoint, tool_cpu, options: Options { seconds: 5, seeds: 1, out: options.out.clone() } };
+    let targets = [Target::new("count")];
+    let closed = Pace::Closed { clients: CLIENTS, duration: Duration::from_secs(5) };
+    let capacity = bench.run(&targets, closed, 1)?.totals.goodput_per_s;
+    println!("capacity {capacity:.1}/s with {CLIENTS} clients that wait");
+    let out = &options.out;
+    scenes::Stage { platform: &platform, uncontrolled: &uncontrolled, tool_cpu, capacity, is_quick, out }.play(only)?;
+    println!("\nwritten to {}", out.display());
     Ok(())
 }
 

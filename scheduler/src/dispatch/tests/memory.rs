@@ -10,7 +10,7 @@ pub(super) fn left(bytes: u64) -> Look {
 #[tokio::test(start_paused = true)]
 async fn what_is_idle_for_a_while_gives_memory_back_once() {
     let fixture = fixture(host(), BOUNDS).await;
-    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), Look::default));
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || left(u64::MAX)));
     fixture.invoke(json!({})).await.expect("it runs");
     ms(1500).await;
     assert_eq!(fixture.count(|c| &c.trims), 0, "it may be called again soon");

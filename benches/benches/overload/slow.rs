@@ -1,0 +1,67 @@
+//! Connections that keep a server busy without asking it for anything, as slowhttptest's -H and -B, and idle ones.
+
+use std::{
+    io::{self, Write},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// Each says one more byte so often.
+const TRICKLE: Duration = Duration::from_secs(1);
+
+/// What a kind of connection begins with, and goes on with.
+const KINDS: [(&str, &str); 3] = [
+    ("", ""),
+    ("POST /2015-03-31/functions/count/invocations HTTP/1.1\r\nHost: h\r\nX-Slow: ", "a"),
+    ("POST /2015-03-31/functions/count/invocations HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n", " "),
+];
+
+/// The connections. Closed when dropped.
+pub struct Slow {
+    stop: Arc<AtomicBool>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Slow {
+    /// Opens so many. One that the server closes is opened again.
+    pub fn open(address: SocketAddr, count: usize) -> io::Result<Slow> {
+        let open = move |index: usize| -> io::Result<TcpStream> {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_nonblocking(true)?;
+            stream.write_all(KINDS[index % KINDS.len()].0.as_bytes())?;
+            Ok(stream)
+        };
+        let mut streams = (0..count).map(open).collect::<io::Result<Vec<_>>>()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&stop);
+        let keeper = thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                thread::sleep(TRICKLE);
+                for (index, stream) in streams.iter_mut().enumerate() {
+                    let is_closed =
+                        matches!(stream.peek(&mut [0]), Ok(0)) || stream.take_error().is_ok_and(|e| e.is_some());
+                    if (is_closed || stream.write(KINDS[index % KINDS.len()].1.as_bytes()).is_err())
+                        && let Ok(again) = open(index)
+                    {
+                        *stream = again;
+                    }
+                }
+            }
+        });
+        Ok(Slow { stop, keeper: Some(keeper) })
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
+    }
+}
