@@ -12,7 +12,7 @@ pub struct Client {
 
 /// Longest answer that is read.
 const ANSWER_MAX_BYTES: usize = 16 << 20;
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Client {
     /// Connects.

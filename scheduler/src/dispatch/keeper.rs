@@ -10,14 +10,22 @@ use crate::{clock::Instant, limits, memory::Look};
 
 /// Looks through the idle instances, until the dispatcher is dropped. `memory` says what the host has.
 pub(crate) async fn keep(dispatcher: Weak<Dispatcher>, mut memory: impl FnMut() -> Look) {
+    let mut was_low = false;
     loop {
         tokio::time::sleep(limits::KEEPER_PERIOD).await;
         let Some(dispatcher) = dispatcher.upgrade() else { return };
-        look(&dispatcher, memory());
+        let memory = memory();
+        let (is_low, ended) = look(&dispatcher, memory);
+        // Not at every look: it may be low for long, with nothing left to give up.
+        if is_low && (!was_low || ended > 0) {
+            tracing::warn!(?memory, ended, "memory is low: idle instances are given up");
+        }
+        was_low = is_low;
     }
 }
 
-fn look(dispatcher: &Arc<Dispatcher>, memory: Look) {
+/// Whether memory is low, and how many instances were ended for that.
+fn look(dispatcher: &Arc<Dispatcher>, memory: Look) -> (bool, usize) {
     let now = dispatcher.clock.now();
     let too_old = |age: Duration| age >= dispatcher.bounds.idle_instance_ttl;
     for lane in dispatcher.lanes() {
@@ -28,11 +36,10 @@ fn look(dispatcher: &Arc<Dispatcher>, memory: Look) {
     }
     trim(dispatcher, now);
     dispatcher.backing.seen(memory.available_bytes, memory.is_stalling);
-    if dispatcher.backing.is_low() {
-        let ended = dispatcher.evict_some();
-        tracing::warn!(?memory, ended, "memory is low: idle instances are given up");
-    }
+    let is_low = dispatcher.backing.is_low();
+    let ended = if is_low { dispatcher.evict_some() } else { 0 };
     dispatcher.feed();
+    (is_low, ended)
 }
 
 /// Lets instances that are not in steady use give back what they do not need, a few at a time.

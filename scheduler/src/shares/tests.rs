@@ -40,6 +40,11 @@ impl Busy {
         kill_process(pid, signal).expect("it is ours");
     }
 
+    fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).expect("it runs");
+        stat.rsplit_once(") ").is_some_and(|(_, after)| after.starts_with('T'))
+    }
+
     fn group(&self) -> String {
         std::fs::read_to_string(format!("/proc/{}/cgroup", self.0.id())).expect("it runs")
     }
@@ -100,9 +105,11 @@ fn shared_by_memory(wanted: CpuShares, mib: &[u64]) {
     // What the last one leaves is the others', in the same ratio; and it takes it back.
     let (others, [last]) = busy.split_at(busy.len() - 1) else { panic!("one at least") };
     last.signal(Signal::STOP);
+    // It stops when it is next on the processor.
+    until("it has stopped", || last.is_stopped());
     let before = last.used_ns();
     let got = parts(others);
-    assert!(last.used_ns() - before < MEASURED_NS / 100, "it is stopped");
+    assert_eq!(last.used_ns(), before, "it is stopped");
     let rest = 100.0 - ideal[ideal.len() - 1];
     let is_near = got.iter().zip(&ideal).all(|(got, ideal)| (got - ideal * 100.0 / rest).abs() <= 3.0);
     assert!(is_near, "without the last of {mib:?} MiB: {got:.1?} %");
