@@ -111,7 +111,9 @@ fn put_in(machine: &mut Machine, message: Message) -> Result<(), Error> {
     let images: Vec<&ImageFile> = images.iter().collect();
     // A guest may have its own copy of the data of libraries in images.
     let image_bytes = images.iter().filter_map(|image| image.file().metadata().ok()).map(|image| image.len());
-    sandbox::limit_memory(memory_bytes.saturating_add(image_bytes.sum()))?;
+    let limit_bytes = memory_bytes.saturating_add(image_bytes.sum());
+    // A runtime may be followed by a function, with more memory; a function by nothing.
+    sandbox::limit_memory(limit_bytes, snapshots.len() == STACK_SNAPSHOTS)?;
     match &snapshots[..] {
         [] => machine.boot(&images, memory_bytes, tmp_bytes),
         [base] => machine.bind(base, None, &images, memory_bytes, tmp_bytes, working_set),
@@ -132,6 +134,9 @@ fn files<const N: usize>(message: Message) -> Result<[File; N], Error> {
     let files: Vec<File> = message.files.into_iter().map(File::from).collect();
     files.try_into().map_err(|_| Error::State("a command came with the wrong number of files"))
 }
+
+/// A runtime's snapshot, and a function's on top of it.
+const STACK_SNAPSHOTS: usize = 2;
 
 /// Largest file of a working set.
 const WORKING_SET_MAX_BYTES: u64 = 1 << 20;

@@ -93,9 +93,11 @@ fn of_itself() -> Result<SeccompRule, Error> {
 
 /// Holds this process to the memory of its guest: what it could take beyond that, were it not ours any more, is [`OWN_BYTES`].
 /// Pages that it shares with others (images, snapshots) do not count until it has a copy of its own.
-pub(super) fn limit_memory(guest_bytes: u64) -> Result<(), Error> {
+/// Once that is final, it is so for good.
+pub(super) fn limit_memory(guest_bytes: u64, is_final: bool) -> Result<(), Error> {
     let limit = Some(guest_bytes.saturating_add(OWN_BYTES));
-    setrlimit(Resource::Data, Rlimit { current: limit, maximum: limit }).map_err(Error::errno("limiting memory"))
+    let maximum = if is_final { limit } else { rustix::process::getrlimit(Resource::Data).maximum };
+    setrlimit(Resource::Data, Rlimit { current: limit, maximum }).map_err(Error::errno("limiting memory"))
 }
 
 /// When the host's memory ends, this process is ended before any other: it is one of many, and what it holds can be made again. Comes
