@@ -28,6 +28,10 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// A client that takes nothing of its answer.
     pub write_stall: Duration,
+    /// Refusals for load that are told a second, for each processor: a tenth of its time. Further ones are told later…
+    pub refusals_per_second: u32,
+    /// …by this much at most.
+    pub refusal_delay: Duration,
     /// From the signal to stop until what still runs is given up.
     pub shutdown: Duration,
 }
@@ -46,6 +50,8 @@ impl Default for Limits {
             drain_bytes: 128 << 20,
             drain_timeout: Duration::from_secs(15),
             write_stall: Duration::from_secs(30),
+            refusals_per_second: 3000,
+            refusal_delay: Duration::from_secs(2),
             shutdown: Duration::from_secs(30),
         }
     }

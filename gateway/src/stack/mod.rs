@@ -10,6 +10,7 @@
 
 pub mod access_log;
 pub mod body;
+pub mod pace;
 pub mod panics;
 pub mod respond;
 
@@ -22,6 +23,7 @@ use hyper::{
     Request, Response,
     body::{Body, Incoming},
 };
+use tokio::time::sleep;
 
 use crate::{
     Gateway,
@@ -76,8 +78,12 @@ async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, request_id: &s
     Box::pin(carry_out(endpoint, call, body)).await
 }
 
-/// What a request is told that there is no time for, once its body is out of the way.
+/// What a request is told that there is no time for: when it is told, its body is out of the way.
 async fn refuse(overload: Error, body: Incoming, gateway: &Gateway) -> Error {
+    let delay = gateway.pace.delay(Instant::now());
+    if !delay.is_zero() {
+        sleep(delay).await;
+    }
     if body.is_end_stream() {
         return overload;
     }

@@ -1,0 +1,67 @@
+//! How fast refusals for load are told.
+//!
+//! A client who asks again at once when he is refused asks as often as he is answered. Thousands of them keep a processor busy with nothing
+//! but refusals, and what has been let in waits for its turn in the server behind all of those. So only so many refusals are told a second; one
+//! above that is told later, by two seconds at most: who does not wait by himself is made to.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Refusals that come so long before their time are told at once: bursts are no storm.
+const AHEAD: Duration = Duration::from_millis(50);
+
+/// The times of refusals.
+#[derive(Debug)]
+pub struct Pace {
+    /// From one to the next.
+    interval: Duration,
+    delay_max: Duration,
+    /// The time of the next one.
+    next: Mutex<Option<Instant>>,
+}
+
+impl Pace {
+    /// So many a second.
+    #[must_use]
+    pub fn new(per_second: u32, delay_max: Duration) -> Pace {
+        Pace { interval: Duration::from_secs(1) / per_second.max(1), delay_max, next: Mutex::default() }
+    }
+
+    /// How long the one that is made now waits until it is told.
+    pub fn delay(&self, now: Instant) -> Duration {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let time = next.map_or(now, |next| next.max(now));
+        let delay = time.duration_since(now).saturating_sub(AHEAD);
+        if delay > self.delay_max {
+            // It has no time of its own: when the flood is over, it is.
+            return self.delay_max;
+        }
+        *next = Some(time + self.interval);
+        delay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_are_told_at_once_and_many_at_their_pace() {
+        let ms = Duration::from_millis;
+        let start = Instant::now();
+        let pace = Pace::new(1000, ms(2000));
+        // Below the pace, and in a burst of no more than 50 ms' worth: at once.
+        for at in 0..500 {
+            assert_eq!(pace.delay(start + ms(at * 2)), Duration::ZERO, "after {} ms", at * 2);
+        }
+        let burst = start + ms(2000);
+        let delays: Vec<Duration> = (0..5000).map(|_| pace.delay(burst)).collect();
+        assert!(delays[..=50].iter().all(Duration::is_zero));
+        assert_eq!((delays[51], delays[1050], delays[2050]), (ms(1), ms(1000), ms(2000)));
+        assert!(delays[2051..].iter().all(|delay| *delay == ms(2000)), "nobody waits for longer");
+        // What was too much has not moved the times of those that come later.
+        assert_eq!(pace.delay(burst + ms(2051)), Duration::ZERO);
+    }
+}
