@@ -177,6 +177,7 @@ fn figures(scene: &Scene, report: &Report, runs: f64) -> Figures {
         ("refusals".into(), refused as f64),
         ("hung_up".into(), hung_up as f64),
         ("answered".into(), part(ok, report.totals.arrivals)),
+        ("goodput_of_offered".into(), report.totals.goodput_per_s / report.totals.offered_per_s),
         ("lateness_p99_ms".into(), report.lateness.unwrap_or_default().p99_ns as f64 / 1e6),
     ]);
     // The warm-up runs, too, but is not counted: then there is nothing to compare. Nor is there where it has many machines.
