@@ -106,7 +106,8 @@ fn sleep_in(platform: &Platform) -> io::Result<()> {
 
 /// Mean memory of the machines that are not `shells`, once they idle.
 fn idle(platform: &Platform, shells: &[u32]) -> Outcome<f64> {
-    std::thread::sleep(Duration::from_secs(2));
+    // They give back what they do not need after two seconds, sixty-four a second.
+    std::thread::sleep(Duration::from_secs(12));
     let machines = platform.machines()?;
     // A shell that was bound has been replaced by another; those with the least are the shells.
     let mut each = machines.iter().map(|&pid| private_bytes(pid)).collect::<io::Result<Vec<_>>>()?;

@@ -290,6 +290,9 @@ fn a_trimmed_guest_has_the_memory_that_it_had() {
     let (top, saved) = (guest.save(), memory(&guest));
     for search in BOTH {
         let mut guest = bound(&base, Some(&top), search);
+        assert!(guest.machine.trim().expect("trim") >= 400, "what the bind has copied, before the first event");
+        assert_same_memory(&guest, &saved);
+        let mut guest = bound(&base, Some(&top), search);
         assert_eq!(guest.invoke(&words([0, 1])).word(0), 2);
         for round in 0..3_u64 {
             let now = memory(&guest);

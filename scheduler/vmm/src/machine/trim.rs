@@ -18,17 +18,19 @@ impl Machine {
     /// # Errors
     /// If the guest is not waiting, or the host refuses; then the machine is dead.
     pub fn trim(&mut self) -> Result<u64, Error> {
-        if self.phase != Phase::Waiting || self.base_identity == 0 {
+        let phase = std::mem::replace(&mut self.phase, Phase::Dead);
+        // One that has not run yet has copies too.
+        if !matches!(phase, Phase::Loaded | Phase::Waiting) || self.base_identity == 0 {
+            self.phase = phase;
             return Err(Error::State("only a guest that was bound and waits for its next event can be trimmed"));
         }
-        self.phase = Phase::Dead;
         let equal = self.equal_pages()?;
         for range in &equal {
             self.give_back(range)?;
         }
         self.private.clear();
         self.faults_seen = None;
-        self.phase = Phase::Waiting;
+        self.phase = phase;
         Ok(equal.iter().map(|range| (range.end - range.start) / PAGE_BYTES).sum())
     }
 

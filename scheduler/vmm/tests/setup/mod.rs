@@ -132,6 +132,7 @@ impl Guest {
         state(self.machine.run(0, PATIENCE, &mut Vec::new()).map(|_| ()));
         state(self.machine.save(&tempfile::tempfile().expect("a temporary file")).map(|_| ()));
         state(self.machine.reset().map(|_| ()));
+        state(self.machine.trim().map(|_| ()));
         state(self.machine.working_set().map(|_| ()));
         state(self.machine.boot(&[&image()], MEMORY_BYTES, TMP_BYTES));
     }
