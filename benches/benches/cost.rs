@@ -79,20 +79,21 @@ fn disk_bytes(folder: &Path) -> io::Result<u64> {
 }
 
 fn memory(platform: &Platform, report: &mut Report, many: usize) -> Outcome<()> {
-    // Shells count, too: they are there before and after.
-    let shells = platform.machines()?;
+    // Shells are there before and after; those that wait on a runtime have more than an instance that idles.
+    let before = settled(platform)?;
     invoke(&mut platform.client()?, "first", &json!({}))?;
-    let one = idle(platform, &shells)?;
-    report.amount("memory of an idle instance, of 1", one / MIB, "MiB", "its process: private pages, page tables");
+    let one = settled(platform)?;
+    let each = per_machine(&before, &one);
+    report.amount("memory of an idle instance, of 1", each / MIB, "MiB", "its process: private pages, page tables");
     let available = available_bytes()?;
     std::thread::scope(|scope| {
         let calls: Vec<_> = (0..many).map(|_| scope.spawn(|| sleep_in(platform))).collect();
         calls.into_iter().try_for_each(|call| call.join().expect("no panic"))
     })?;
-    let machines = platform.machines()?.len() - shells.len();
-    let each = idle(platform, &shells)?;
+    let all = settled(platform)?;
+    let machines = all.len() - one.len();
     let notes = format!("the same, mean of {machines}");
-    report.amount(&format!("memory of an idle instance, of {many}"), each / MIB, "MiB", &notes);
+    report.amount(&format!("memory of an idle instance, of {many}"), per_machine(&one, &all) / MIB, "MiB", &notes);
     let all = (available - available_bytes()?) as f64 / machines as f64;
     report.amount("what the host has less for each of them", all / MIB, "MiB", "KVM's own and all else");
     Ok(())
@@ -104,16 +105,16 @@ fn sleep_in(platform: &Platform) -> io::Result<()> {
     if answer == json!(0) { Ok(()) } else { Err(io::Error::other(answer.to_string())) }
 }
 
-/// Mean memory of the machines that are not `shells`, once they idle.
-fn idle(platform: &Platform, shells: &[u32]) -> Outcome<f64> {
-    // They give back what they do not need after two seconds, sixty-four a second.
+/// The memory of each machine, once they have given back what they do not need: sixty-four a second do, two seconds after they were used.
+fn settled(platform: &Platform) -> Outcome<Vec<u64>> {
     std::thread::sleep(Duration::from_secs(12));
-    let machines = platform.machines()?;
-    // A shell that was bound has been replaced by another; those with the least are the shells.
-    let mut each = machines.iter().map(|&pid| private_bytes(pid)).collect::<io::Result<Vec<_>>>()?;
-    each.sort_unstable();
-    let instances = &each[shells.len().min(each.len() - 1)..];
-    Ok(instances.iter().sum::<u64>() as f64 / instances.len() as f64)
+    Ok(platform.machines()?.iter().map(|&pid| private_bytes(pid)).collect::<io::Result<Vec<_>>>()?)
+}
+
+/// What each of the machines has that are in `after` and were not in `before`.
+fn per_machine(before: &[u64], after: &[u64]) -> f64 {
+    let bytes = |machines: &[u64]| machines.iter().sum::<u64>() as f64;
+    (bytes(after) - bytes(before)) / (after.len() - before.len()).max(1) as f64
 }
 
 fn private_bytes(pid: u32) -> io::Result<u64> {
