@@ -37,7 +37,7 @@ pub struct Options {
     /// Memory after an invocation, for functions without the tag mayfly:state: reuse or fresh [default: reuse]
     #[arg(long, env = "MAYFLY_DEFAULT_STATE", value_name = "MODE")]
     pub default_state: Option<String>,
-    /// Machines that wait, ready to take a function [default: 4]
+    /// Empty machines that wait, ready to take a function; as many wait on each runtime in use [default: 4]
     #[arg(long, env = "MAYFLY_SHELLS", value_name = "N")]
     pub shells: Option<usize>,
     /// Most machines at a time, all together [default: 1000]

@@ -123,6 +123,7 @@ impl Machine {
                 runs => memory.read_in(runs, top.file.as_fd())?,
             }
         }
+        self.has_new_copies = true;
         self.copied = top.runs().iter().filter(|run| is_copied(run)).copied().collect();
         self.top = Some(top.file.try_clone().map_err(Error::host("keeping a snapshot open"))?);
         self.upper_pages = top.runs().iter().map(|run| run.first_page..run.first_page + run.pages).collect();

@@ -130,6 +130,8 @@ pub struct Machine {
     /// The function snapshot that the guest was bound to, and its runs that were copied: other pages, or none, are mapped there.
     top: Option<File>,
     copied: Vec<Run>,
+    /// There has been no reset since, so all of them are still there.
+    has_new_copies: bool,
     /// Pages of the function snapshot that the guest was bound to.
     upper_pages: Vec<std::ops::Range<u64>>,
     tmp_bytes: u64,
@@ -178,6 +180,7 @@ impl Machine {
             base_identity: 0,
             top: None,
             copied: Vec::new(),
+            has_new_copies: false,
             upper_pages: Vec::new(),
             tmp_bytes: 0,
             generations: 0,

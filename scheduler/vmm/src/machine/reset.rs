@@ -36,8 +36,12 @@ impl Machine {
         if self.phase != Phase::Waiting || self.base_identity == 0 {
             return Err(Error::State("only a guest that was bound and waits for its next event can be reset"));
         }
-        self.phase = Phase::Dead;
         let start = Instant::now();
+        // Of the pages that the bind has copied, a guest writes to a part. The others would be put back at each reset, for nothing.
+        if std::mem::take(&mut self.has_new_copies) {
+            self.trim()?;
+        }
+        self.phase = Phase::Dead;
         let mut stats = ResetStats::default();
         let ranges = self.private_pages()?;
         let memory = self.memory_of_guest()?;

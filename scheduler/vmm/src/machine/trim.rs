@@ -28,6 +28,7 @@ impl Machine {
         for range in &equal {
             self.give_back(range)?;
         }
+        self.has_new_copies = false;
         self.private.clear();
         self.faults_seen = None;
         self.phase = phase;
