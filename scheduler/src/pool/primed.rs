@@ -87,7 +87,10 @@ impl Filler {
                     room.send(shell);
                 }
                 Err(error) => {
-                    tracing::warn!(error, "a shell cannot be primed");
+                    // Once is nothing: its process was ended from outside, or with the server.
+                    if pause > SPAWN_PAUSE_MIN {
+                        tracing::warn!(error, "shells cannot be primed");
+                    }
                     drop(room);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(SPAWN_PAUSE_MAX);
