@@ -165,13 +165,19 @@ fn kill(pid: u32) {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill");
 }
 
+/// A runtime snapshot, and a function's on top, with "the function" left in it.
+fn stack_of(zygote: &Zygote) -> (Snapshot, Snapshot) {
+    let base = snapshot_of(zygote, "files-leave");
+    let mut shell = shell(zygote);
+    bind(&mut shell, &base, None);
+    assert_eq!(invoke(&mut shell, b"the function"), b"");
+    let top = save(&mut shell);
+    (base, top)
+}
+
 fn a_shell_boots_saves_binds_runs_and_resets() {
     let zygote = zygote();
-    let base = snapshot_of(&zygote, "files-leave");
-    let mut shell_of_base = shell(&zygote);
-    bind(&mut shell_of_base, &base, None);
-    assert_eq!(invoke(&mut shell_of_base, b"the function"), b"");
-    let top = save(&mut shell_of_base);
+    let (base, top) = stack_of(&zygote);
     let mut shell = shell(&zygote);
     bind(&mut shell, &base, Some(&top));
     for _ in 0..5 {
@@ -184,11 +190,7 @@ fn a_shell_boots_saves_binds_runs_and_resets() {
 
 fn a_shell_can_be_bound_to_the_runtime_ahead_of_time() {
     let zygote = zygote();
-    let base = snapshot_of(&zygote, "files-leave");
-    let mut shell_of_base = shell(&zygote);
-    bind(&mut shell_of_base, &base, None);
-    assert_eq!(invoke(&mut shell_of_base, b"the function"), b"");
-    let top = save(&mut shell_of_base);
+    let (base, top) = stack_of(&zygote);
     let mut shell = shell(&zygote);
     bind(&mut shell, &base, None);
     assert_eq!(invoke(&mut shell, b"a rehearsal"), b"");

@@ -248,6 +248,13 @@ fn a_runtime_snapshot_can_get_more_memory() {
     assert!(matches!(Guest::bound_with(&base, Some(&top), 2 * larger).map(|_| ()), Err(Error::State(_))));
 }
 
+/// A snapshot with runs of one page, which are copied, and a long one, which is mapped; and the memory that was saved.
+fn scattered(dirty: &mut Guest) -> (Snapshot, Vec<u8>) {
+    dirty.invoke(&words([500, 4])).payload();
+    dirty.invoke(&words([200, 1])).payload();
+    (dirty.save(), memory(dirty))
+}
+
 /// A machine that was bound to the runtime snapshot ahead of time, and has run, takes the function snapshot over it.
 #[test]
 fn a_guest_can_be_bound_over_its_reset_runtime() {
@@ -255,10 +262,7 @@ fn a_guest_can_be_bound_over_its_reset_runtime() {
     guest.invoke(&words([3000, 2])).payload();
     let base = guest.save();
     let mut guest = Guest::bound(&base, None);
-    // Runs of one page, which are copied, and a long one, which is mapped.
-    guest.invoke(&words([500, 4])).payload();
-    guest.invoke(&words([200, 1])).payload();
-    let (top, saved) = (guest.save(), memory(&guest));
+    let (top, saved) = scattered(&mut guest);
     for search in BOTH {
         let mut guest = bound(&base, None, search);
         let at_first = memory(&guest);
@@ -285,9 +289,7 @@ fn a_trimmed_guest_has_the_memory_that_it_had() {
     let mut guest = Guest::new("memory-dirty");
     let base = guest.save();
     let mut guest = Guest::bound(&base, None);
-    guest.invoke(&words([500, 4])).payload();
-    guest.invoke(&words([200, 1])).payload();
-    let (top, saved) = (guest.save(), memory(&guest));
+    let (top, saved) = scattered(&mut guest);
     for search in BOTH {
         let mut guest = bound(&base, Some(&top), search);
         assert!(guest.machine.trim().expect("trim") >= 400, "what the bind has copied, before the first event");

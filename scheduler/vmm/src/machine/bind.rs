@@ -34,10 +34,10 @@ pub(super) struct Source {
 /// Between two runs of a runtime snapshot, this many pages that did not change are saved too: a mapping more costs each bind more than they cost
 /// the one file that all functions share. Data of one library lies so far from that of the next.
 const RUNTIME_GAP_PAGES: u64 = 128;
-/// Runs of a function snapshot up to this long are copied, larger ones are mapped.
-const COPIED_PAGES_MAX: u64 = 32;
 /// Of a function snapshot, of which there are many, so many.
 const FUNCTION_GAP_PAGES: u64 = 2;
+/// Runs of a function snapshot up to this long are copied, larger ones are mapped.
+const COPIED_PAGES_MAX: u64 = 32;
 
 impl Machine {
     /// Loads the kernel for a fresh guest; the mailbox says which program it starts.
