@@ -25,6 +25,13 @@ pub(super) struct Segment {
     pub(super) source: *const u8,
 }
 
+/// A function snapshot that a guest was bound to.
+pub(super) struct Top {
+    pub(super) file: File,
+    /// Those that were copied have other pages, or none, mapped below them.
+    pub(super) runs: Vec<Run>,
+}
+
 /// A snapshot or an image mapped for reading.
 pub(super) struct Source {
     base: *mut libc::c_void,
@@ -74,7 +81,7 @@ impl Machine {
     ) -> Result<(), Error> {
         let is_on_base = self.is_reset
             && self.images.len() <= images.len()
-            && self.upper_pages.is_empty()
+            && self.top.is_none()
             && self.base_identity == base.header().identity;
         if is_on_base {
             self.add_memory(memory_bytes, tmp_bytes)?;
@@ -124,9 +131,8 @@ impl Machine {
             }
         }
         self.has_new_copies = true;
-        self.copied = top.runs().iter().filter(|run| is_copied(run)).copied().collect();
-        self.top = Some(top.file.try_clone().map_err(Error::host("keeping a snapshot open"))?);
-        self.upper_pages = top.runs().iter().map(|run| run.first_page..run.first_page + run.pages).collect();
+        let file = top.file.try_clone().map_err(Error::host("keeping a snapshot open"))?;
+        self.top = Some(Top { file, runs: top.runs().to_vec() });
         Ok(())
     }
 
@@ -141,7 +147,8 @@ impl Machine {
         }
         let mut changed = self.changed_pages()?;
         // The new snapshot replaces the upper one of the stack, so it needs that one's pages too.
-        changed.extend(self.upper_pages.iter().flat_map(|run| run.clone()));
+        let upper = self.top.iter().flat_map(|top| &top.runs);
+        changed.extend(upper.flat_map(|run| run.first_page..run.first_page + run.pages));
         changed.sort_unstable();
         changed.dedup();
         let contents = Contents {

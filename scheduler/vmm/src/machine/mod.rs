@@ -33,7 +33,6 @@ use crate::error::Error;
 use crate::kernel;
 use crate::mailbox::Mailbox;
 use crate::memory::Memory;
-use crate::snapshot::Run;
 use crate::vcpu;
 
 pub use deadline::Deadline;
@@ -44,7 +43,7 @@ pub(crate) use reset::faults;
 pub use run::{Stop, Usage};
 pub use working_set::WorkingSet;
 
-use bind::Segment;
+use bind::{Segment, Top};
 
 const SLOT_MAILBOX: u32 = 0;
 /// The first one of the guest's memory.
@@ -127,13 +126,10 @@ pub struct Machine {
     private: Vec<std::ops::Range<u64>>,
     faults_seen: Option<u64>,
     base_identity: u64,
-    /// The function snapshot that the guest was bound to, and its runs that were copied: other pages, or none, are mapped there.
-    top: Option<File>,
-    copied: Vec<Run>,
-    /// There has been no reset since, so all of them are still there.
+    /// The function snapshot that the guest was bound to.
+    top: Option<Top>,
+    /// All that the bind has copied is still there: there has been no reset since.
     has_new_copies: bool,
-    /// Pages of the function snapshot that the guest was bound to.
-    upper_pages: Vec<std::ops::Range<u64>>,
     tmp_bytes: u64,
     /// Generations so far, and the number of the present one. The mailbox has it too, but there the guest could change it.
     generations: u64,
@@ -179,9 +175,7 @@ impl Machine {
             faults_seen: None,
             base_identity: 0,
             top: None,
-            copied: Vec::new(),
             has_new_copies: false,
-            upper_pages: Vec::new(),
             tmp_bytes: 0,
             generations: 0,
             generation: 0,

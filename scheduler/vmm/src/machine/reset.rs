@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use mayfly_abi::layout::PAGE_BYTES;
 
+use super::bind::is_copied;
 use super::{Machine, Phase};
 use crate::error::Error;
 use crate::snapshot::Run;
@@ -52,7 +53,8 @@ impl Machine {
                 memory.drop_pages(range.start, range.end - range.start)?;
                 stats.dropped_pages += (range.end - range.start) / PAGE_BYTES;
                 // Copies of the snapshot's are not what is mapped there.
-                for copied in self.copied_within(&range) {
+                for run in self.copied_within(&range) {
+                    let copied = run.address()..run.address() + run.bytes();
                     segment = self.put_back(&copied, segment, &mut stats)?;
                     kept.push(copied);
                 }
@@ -72,12 +74,17 @@ impl Machine {
         Ok(stats)
     }
 
-    /// The parts of a range whose pages the bind has copied.
-    pub(super) fn copied_within(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    /// What the bind has copied into a range, run by run.
+    pub(super) fn copied_within(&self, range: &Range<u64>) -> impl Iterator<Item = Run> {
+        let runs = self.top.as_ref().map_or(&[][..], |top| &top.runs);
         let end = |run: &Run| run.address() + run.bytes();
-        let first = self.copied.partition_point(|run| end(run) <= range.start);
-        let within = self.copied[first..].iter().take_while(|run| run.address() < range.end);
-        within.map(move |run| run.address().max(range.start)..end(run).min(range.end))
+        let first = runs.partition_point(|run| end(run) <= range.start);
+        let within = runs[first..].iter().take_while(|run| run.address() < range.end);
+        within.filter(|run| is_copied(run)).map(move |run| {
+            let (start, end) = (run.address().max(range.start), end(run).min(range.end));
+            let file_offset = run.file_offset + (start - run.address());
+            Run { first_page: start / PAGE_BYTES, pages: (end - start) / PAGE_BYTES, file_offset }
+        })
     }
 
     /// The pages that are private now.

@@ -55,12 +55,9 @@ impl Machine {
     fn give_back(&self, range: &Range<u64>) -> Result<(), Error> {
         let memory = self.memory_of_guest()?;
         memory.drop_pages(range.start, range.end - range.start)?;
-        for copied in self.copied_within(range) {
-            let index = self.copied.partition_point(|run| run.address() <= copied.start);
-            let run = index.checked_sub(1).and_then(|index| self.copied.get(index));
-            let (Some(top), Some(run)) = (&self.top, run) else { return Err(Error::State("a copy of nothing")) };
-            let offset = run.file_offset + (copied.start - run.address());
-            memory.overlay(copied.start, copied.end - copied.start, top.as_fd(), offset)?;
+        let Some(top) = &self.top else { return Ok(()) };
+        for run in self.copied_within(range) {
+            memory.overlay(run.address(), run.bytes(), top.file.as_fd(), run.file_offset)?;
         }
         Ok(())
     }
