@@ -1,7 +1,7 @@
 //! Page tables and descriptors of a guest, as bytes for its memory.
 //!
-//! They are final before the guest runs: a guest cannot change them (they are not mapped, or read-only), and a host with
-//! shadow paging would not notice a change by us. Accessed and dirty bits are set from the start so that no CPU writes to them, which
+//! What is present in them stays as it is once the guest has run: a guest cannot change them (they are not mapped, or read-only), and a host with
+//! shadow paging would not notice a change by us. A bind over a runtime only adds entries. Accessed and dirty bits are set from the start so that no CPU writes to them, which
 //! would make pages of a snapshot diverge for nothing.
 
 use mayfly_abi::hypercall;
