@@ -231,11 +231,11 @@ global_asm!(
     "mov rsp, [{saved_rsp}]",
     "push {rflags}",
     "popfq",
-    // Selectors before bases: loading FS or GS clears the base.
-    "mov eax, {user_data}",
+    // Selectors before bases: loading FS or GS clears the base. The null selector, as Linux has it in all four; any other is
+    // emulated by PVM, at 7 us each.
+    "xor eax, eax",
     "mov ds, eax",
     "mov es, eax",
-    "xor eax, eax",
     "mov fs, eax",
     "mov gs, eax",
     "mov eax, [{xcr0}]",
@@ -258,7 +258,6 @@ global_asm!(
     next = const mayfly_abi::hypercall::NEXT,
     port = const mayfly_abi::hypercall::PORT,
     rflags = const RFLAGS,
-    user_data = const mayfly_abi::layout::selector::USER_DATA,
 );
 
 // Exceptions arrive on a stack of their own (IST 1), so the program's red zone and a bad stack pointer do not matter.
