@@ -48,10 +48,13 @@ pub fn library_image(writable_bytes: u64) -> Vec<u8> {
     tree.to_image_with(writable_bytes)
 }
 
-/// An image with one file, `/var/task/added`: for a guest that finds more files after a bind than at its boot.
+/// An image for a guest that finds more files after a bind than at its boot: `/var/task/added` with `added`, so much that nobody reads, and
+/// `/var/task/last` with `last`.
 #[must_use]
-pub fn added_image() -> Vec<u8> {
+pub fn added_image(filler_bytes: usize) -> Vec<u8> {
     let mut tree = tree::Tree::default();
     tree.file("/var/task/added", 0o644, b"added\n");
+    tree.file("/var/task/filler", 0o644, &vec![0; filler_bytes]);
+    tree.file("/var/task/last", 0o644, b"last\n");
     tree.to_image()
 }

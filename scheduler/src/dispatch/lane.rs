@@ -218,9 +218,11 @@ impl Lane {
         for _ in 0..limits::SHELL_TRIES {
             let shell = self.dispatcher.pool.take_for(&self.binding).await?;
             let stream = crate::invoke::log_stream(self.dispatcher.clock.unix_ms());
-            // Before the bind, for it takes a moment until that is done.
-            let member = self.share.admit(shell.pid());
-            match Instance::bind(shell, &self.binding, stream).await {
+            // The share while the machine is busy with the bind: it takes a moment too, on nobody's path.
+            let pid = shell.pid();
+            let bind = Instance::bind(shell, &self.binding, stream);
+            let (bound, member) = tokio::join!(bind, async { self.share.admit(pid) });
+            match bound {
                 Ok(instance) => return Ok(instance.with_share(member)),
                 Err(Gone::Ended(why)) => gone = why,
                 Err(other) => return Err(other.to_string()),

@@ -20,6 +20,9 @@ use super::{Group, Way};
 /// How often it is looked whether the machines of a group that is to be removed have ended.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// From an order to its beginning.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// What the thread is told.
 pub(super) enum Order {
     /// A machine is to have this share from now on.
@@ -42,7 +45,11 @@ pub(super) fn enforce(way: Way, orders: &Receiver<Order>) {
             orders.recv_timeout(LOOK)
         };
         match order {
-            Ok(Order::Admit(group, pid)) => enforcer.admit(&group, pid),
+            Ok(Order::Admit(group, pid)) => {
+                // Whoever gave the order is about to run the machine, on this processor perhaps.
+                std::thread::sleep(PAUSE);
+                enforcer.admit(&group, pid);
+            }
             Ok(Order::Leave(group)) => enforcer.leave(&group),
             Ok(Order::Zygote(pid)) => enforcer.zygote(pid),
             Err(RecvTimeoutError::Timeout) => enforcer.look(),

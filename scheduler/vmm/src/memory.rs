@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use mayfly_abi::layout::{MEMORY_MAX_BYTES, PAGE_BYTES};
+use mayfly_abi::layout::{IMAGE_STRIDE_BYTES, LARGE_PAGE_BYTES, MEMORY_MAX_BYTES, PAGE_BYTES};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use vm_memory::mmap::MmapRegionBuilder;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
@@ -18,9 +18,12 @@ use crate::snapshot::Run;
 /// Most parts of one read: Linux's `IOV_MAX`.
 const IO_SLICES_MAX: usize = 1024;
 
+/// So much of an image that is yet to come, KVM is told of ahead. With shadow paging that is 32 KiB of its memory.
+const EXPECTED_BYTES: u64 = 16 << 20;
+
 /// Memory of one guest. Unmapped when dropped.
 pub(crate) struct Memory {
-    /// The RAM, which starts at address 0, then the images in their order.
+    /// The RAM, which starts at address 0, then the images in their order. The last one may be empty: one that is expected.
     regions: Vec<Region>,
     /// What KVM is told of, in the order in which it came.
     slots: Vec<Slot>,
@@ -39,16 +42,33 @@ struct Region {
 }
 
 impl Region {
+    /// Addresses of which nothing is memory yet. They begin at a large page, as the guest's do.
+    fn reserve(guest: u64, bytes: u64) -> Result<Region, Error> {
+        let more = (bytes + LARGE_PAGE_BYTES) as usize;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        #[expect(unsafe_code, reason = "reserving addresses")]
+        // SAFETY: the kernel chooses the address, so nothing that exists is replaced; nothing can be read or written there. What is
+        // unmapped is a part of that.
+        let base = unsafe {
+            let base = rustix::mm::mmap_anonymous(std::ptr::null_mut(), more, ProtFlags::empty(), flags)
+                .map_err(Error::errno("reserving addresses for the guest's memory"))?
+                .cast::<u8>();
+            let head = base.align_offset(LARGE_PAGE_BYTES as usize);
+            let tail = LARGE_PAGE_BYTES as usize - head;
+            for (at, bytes) in [(base, head), (base.add(head + bytes as usize), tail)] {
+                if bytes > 0 {
+                    rustix::mm::munmap(at.cast(), bytes).map_err(Error::errno("giving addresses back"))?;
+                }
+            }
+            base.add(head)
+        };
+        Ok(Region { guest, base, bytes: 0, reserved: bytes, is_writable: false })
+    }
+
     /// The RAM: zeros, backed by nothing until they are touched, and addresses for as much as it can grow to.
     fn ram(bytes: u64) -> Result<Region, Error> {
-        let none = (ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE);
-        #[expect(unsafe_code, reason = "reserving addresses")]
-        // SAFETY: the kernel chooses the address, so nothing that exists is replaced; nothing can be read or written there.
-        let base =
-            unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), MEMORY_MAX_BYTES as usize, none.0, none.1) }
-                .map_err(Error::errno("reserving addresses for the guest's memory"))?;
-        let mut region =
-            Region { guest: 0, base: base.cast(), bytes: 0, reserved: MEMORY_MAX_BYTES, is_writable: true };
+        let mut region = Region::reserve(0, MEMORY_MAX_BYTES)?;
+        region.is_writable = true;
         region.grow(bytes)?;
         Ok(region)
     }
@@ -71,21 +91,27 @@ impl Region {
         Ok(())
     }
 
-    fn image(guest: u64, bytes: u64, is_writable: bool, file: &File) -> Result<Region, Error> {
+    /// Maps an image at the reserved addresses.
+    fn map(&mut self, file: &File, bytes: u64, is_writable: bool) -> Result<(), Error> {
+        if self.bytes > 0 || bytes > self.reserved {
+            return Err(Error::State("no room for an image"));
+        }
         let (protection, flags) = match is_writable {
             true => (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE),
             false => (ProtFlags::READ, MapFlags::SHARED),
         };
-        #[expect(unsafe_code, reason = "mapping a file")]
-        // SAFETY: the kernel chooses the address, so nothing that exists is replaced. The mapping is the guest's, and read through `slice`
-        // only where it is private; an image that shrinks ends the process with its guest.
-        let base =
-            unsafe { rustix::mm::mmap(std::ptr::null_mut(), bytes as usize, protection, flags, file.as_fd(), 0) }
+        #[expect(unsafe_code, reason = "mapping a file over reserved addresses of ours, and advice on it")]
+        // SAFETY: the range is reserved by this region and not in use. The mapping is the guest's, and read through `slice` only where it is
+        // private; an image that shrinks ends the process with its guest.
+        unsafe {
+            let at = self.base.cast();
+            rustix::mm::mmap(at, bytes as usize, protection, flags | MapFlags::FIXED, file.as_fd(), 0)
                 .map_err(Error::errno("mapping an image"))?;
-        #[expect(unsafe_code, reason = "advice on memory of ours")]
-        // SAFETY: the range is the mapping just made. Where the file is not in memory yet it comes in large pages, of which a guest needs few.
-        let _ = unsafe { rustix::mm::madvise(base, bytes as usize, Advice::LinuxHugepage) };
-        Ok(Region { guest, base: base.cast(), bytes, reserved: bytes, is_writable })
+            // Where the file is not in memory yet it comes in large pages, of which a guest needs few.
+            let _ = rustix::mm::madvise(at, bytes as usize, Advice::LinuxHugepage);
+        }
+        (self.bytes, self.is_writable) = (bytes, is_writable);
+        Ok(())
     }
 
     fn holds(&self, at: u64, bytes: u64) -> bool {
@@ -126,9 +152,24 @@ impl Memory {
 
     /// Adds an image at the guest's address `guest`, which comes after all that is there already.
     pub(crate) fn add_image(&mut self, guest: u64, file: &File, bytes: u64, is_writable: bool) -> Result<(), Error> {
-        debug_assert!(self.regions.last().is_none_or(|last| last.guest + last.bytes <= guest));
-        let region = Region::image(guest, bytes, is_writable, file)?;
-        self.slots.push(Slot { guest, bytes, host: region.base as u64, is_writable });
+        let expected = self.regions.pop_if(|last| last.guest == guest);
+        let told = if expected.is_some() { EXPECTED_BYTES } else { 0 };
+        let mut region = expected.map_or_else(|| Region::reserve(guest, IMAGE_STRIDE_BYTES), Ok)?;
+        region.map(file, bytes, is_writable)?;
+        if bytes > told {
+            let (guest, bytes, host) = (guest + told, bytes - told, region.base as u64 + told);
+            self.slots.push(Slot { guest, bytes, host, is_writable });
+        }
+        self.regions.push(region);
+        Ok(())
+    }
+
+    /// An image will come at the guest's address `guest`: KVM may be told of its beginning already, for that takes longer than all else that adding
+    /// an image takes. What is not mapped there by then, the guest's page tables do not lead to.
+    pub(crate) fn expect_image(&mut self, guest: u64) -> Result<(), Error> {
+        let region = Region::reserve(guest, IMAGE_STRIDE_BYTES)?;
+        // Writable, for the image may be: of one that is not, the mapping is not.
+        self.slots.push(Slot { guest, bytes: EXPECTED_BYTES, host: region.base as u64, is_writable: true });
         self.regions.push(region);
         Ok(())
     }
@@ -268,13 +309,11 @@ fn accessor(ram: &Region) -> Result<GuestMemoryMmap, Error> {
     GuestMemoryMmap::from_regions(vec![region]).map_err(|_| Error::State("guest memory is empty"))
 }
 
-impl Drop for Memory {
+impl Drop for Region {
     fn drop(&mut self) {
-        for region in &self.regions {
-            #[expect(unsafe_code, reason = "unmapping what a region mapped")]
-            // SAFETY: the mapping is ours, and whoever uses it (the VM, `ram`) is dropped by the same owner.
-            let unmapped = unsafe { rustix::mm::munmap(region.base.cast(), region.reserved as usize) };
-            debug_assert!(unmapped.is_ok());
-        }
+        #[expect(unsafe_code, reason = "unmapping what a region mapped")]
+        // SAFETY: the mapping is ours, and whoever uses it (the VM, `ram`) is dropped by the same owner.
+        let unmapped = unsafe { rustix::mm::munmap(self.base.cast(), self.reserved as usize) };
+        debug_assert!(unmapped.is_ok());
     }
 }

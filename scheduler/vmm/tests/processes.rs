@@ -261,8 +261,10 @@ fn a_working_set_is_recorded_and_used() {
     let event = Event { kind: INVOKE, meta: b"", payload: b"x" };
     let report = command(&mut first, Command::Run { event: Some(event), timeout: PATIENCE, record: Some(&record) });
     assert!(matches!(report, Report::Stopped(_)), "{report:?}");
-    // It is written after the report; the next report says that it is there.
     assert_eq!(invoke(&mut first, b"y"), b"x");
+    // It is written when nothing comes for a moment, but before pages are put back.
+    let report = command(&mut first, Command::Trim);
+    assert!(matches!(report, Report::Trimmed { .. }), "{report:?}");
     assert!(record.metadata().expect("its length").len() > 0);
     // Also garbage is only a hint.
     for set in [record, file_with(&[0xff; 800]), file_with(b"")] {
@@ -279,7 +281,7 @@ fn a_working_set_is_recorded_and_used() {
 fn all_files_that_a_bind_can_have_fit_a_message() {
     let zygote = zygote();
     let base = snapshot_of(&zygote, "files-show");
-    let added = file_with(&mayfly_probes::added_image());
+    let added = file_with(&mayfly_probes::added_image(0));
     let added = ImageFile::open(&path_of(&added)).expect("the image");
     let first = image();
     let mut images = vec![&first];

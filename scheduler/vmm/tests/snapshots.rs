@@ -318,7 +318,7 @@ fn a_trimmed_guest_has_the_memory_that_it_had() {
 fn a_guest_that_is_bound_over_its_runtime_can_get_more_memory_and_images() {
     let mut guest = Guest::new("memory-size");
     let base = guest.save();
-    let added = file_with(&mayfly_probes::added_image());
+    let added = file_with(&mayfly_probes::added_image(0));
     let added = ImageFile::open(&path_of(&added)).expect("the image");
     let (images, larger) = ([&image(), &added], 256 << 20);
     let primed = || {
@@ -367,7 +367,7 @@ fn a_bound_guest_sees_images_that_were_added() {
     let mut guest = Guest::new("files-show");
     assert_eq!(guest.invoke(b"/var/task/added").payload(), b"errno 2");
     let base = guest.save();
-    let added = file_with(&mayfly_probes::added_image());
+    let added = file_with(&mayfly_probes::added_image(0));
     let added = ImageFile::open(&path_of(&added)).expect("the image");
     let bind = |top: Option<&Snapshot>| {
         let mut machine = Machine::new(&host(), Mailbox::new().expect("a mailbox")).expect("a machine");
@@ -384,6 +384,30 @@ fn a_bound_guest_sees_images_that_were_added() {
     assert_eq!(guest.invoke(b"/var/task/added").payload(), b"added\n");
     // A function snapshot belongs to its images.
     assert!(matches!(Guest::bound_with(&base, Some(&top), MEMORY_BYTES).map(|_| ()), Err(Error::State(_))));
+}
+
+/// Of an image that may come, KVM is told ahead: a small one needs no more, of a large one it hears the rest.
+#[test]
+fn a_guest_that_is_bound_over_its_runtime_finds_images_of_every_size() {
+    let base = Guest::new("files-show").save();
+    for filler_bytes in [0, 40 << 20] {
+        let added = file_with(&mayfly_probes::added_image(filler_bytes));
+        let added = ImageFile::open(&path_of(&added)).expect("the image");
+        let images = [&image(), &added];
+        let bound_over = |top: Option<&Snapshot>| {
+            let mut guest = Guest::bound(&base, None);
+            assert_eq!(guest.invoke(b"/var/task/added").payload(), b"errno 2");
+            guest.machine.reset().expect("reset");
+            guest.bind_over(&base, top, &images, MEMORY_BYTES).expect("bind");
+            assert_eq!(guest.invoke(b"/var/task/added").payload(), b"added\n");
+            assert_eq!(guest.invoke(b"/var/task/last").payload(), b"last\n");
+            guest
+        };
+        let top = bound_over(None).save();
+        let mut guest = bound_over(Some(&top));
+        guest.machine.reset().expect("reset");
+        assert_eq!(guest.invoke(b"/var/task/last").payload(), b"last\n");
+    }
 }
 
 /// What a working set brings in is a hint: the guest is the same with it, without it, and with a wrong one.

@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 
 use kvm_bindings::KVM_MEM_READONLY;
 use mayfly_abi::layout::{
-    GDT, IMAGE_STRIDE_BYTES, IMAGES, LARGE_PAGE_BYTES, MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, PAGE_BYTES, image_base,
+    GDT, IMAGE_STRIDE_BYTES, IMAGES, IMAGES_MAX, LARGE_PAGE_BYTES, MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, PAGE_BYTES,
+    image_base,
 };
 use mayfly_abi::mailbox::HostWords;
 use rustix::mm::{MapFlags, ProtFlags};
@@ -43,8 +44,9 @@ pub(super) struct Source {
 const RUNTIME_GAP_PAGES: u64 = 128;
 /// Of a function snapshot, of which there are many, so many.
 const FUNCTION_GAP_PAGES: u64 = 2;
-/// Runs of a function snapshot up to this long are copied, larger ones are mapped.
-const COPIED_PAGES_MAX: u64 = 32;
+/// Runs of a function snapshot up to this long are copied, larger ones are mapped: to map one over what is there takes as long as to copy 100 pages,
+/// and then each of its pages is a fault.
+const COPIED_PAGES_MAX: u64 = 64;
 
 impl Machine {
     /// Loads the kernel for a fresh guest; the mailbox says which program it starts.
@@ -100,7 +102,10 @@ impl Machine {
         }
         match top {
             Some(top) => self.lay(top)?,
-            None => self.write_tables()?,
+            None => {
+                self.write_tables()?;
+                self.expect_image(base)?;
+            }
         }
         self.give_memory()?;
         if let Some(set) = prefetch {
@@ -227,6 +232,16 @@ impl Machine {
             }
         }
         self.images = granted;
+        Ok(())
+    }
+
+    /// A guest that has no more than its runtime's images may be bound to a function, which brings another.
+    fn expect_image(&mut self, base: &Snapshot) -> Result<(), Error> {
+        let images = self.images.len();
+        let memory = self.memory.as_mut().ok_or(Error::State("there is no guest in this machine"))?;
+        if images == base.header().images as usize && images < IMAGES_MAX {
+            memory.expect_image(image_base(images))?;
+        }
         Ok(())
     }
 

@@ -9,8 +9,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use kvm_ioctls::Kvm;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::Pid;
+use rustix::time::Timespec;
 
 use super::protocol::{self, Message, WORDS, command, monotonic_ns, report, words};
 use super::sandbox;
@@ -43,9 +46,16 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
     let mut log = Vec::new();
     // Looked at once per command: between commands none are taken.
     let mut faults_before = faults()?;
-    while let Some(message) =
-        protocol::receive(socket.as_fd(), RecvFlags::empty()).map_err(Error::errno("listening"))?
-    {
+    // Where to write the guest's working set.
+    let mut record: Option<File> = None;
+    loop {
+        // Not right after the answer: whoever gets it, or wants another, needs the processor. But before memory is put back.
+        if record.is_some() && is_idle(socket)? {
+            write_working_set(&mut machine, record.take())?;
+            faults_before = faults()?;
+        }
+        let message = protocol::receive(socket.as_fd(), RecvFlags::empty()).map_err(Error::errno("listening"))?;
+        let Some(message) = message else { return Ok(()) };
         match message.tag {
             command::BOOT | command::BIND => {
                 put_in(&mut machine, message)?;
@@ -63,11 +73,7 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
                 faults_before = faults_after;
                 words[HANDOVER_WORD] = received_ns.saturating_sub(sent_ns);
                 say(socket, report::STOPPED, words, text)?;
-                if let (Stop::Next, Some(file)) = (stop, message.files.into_iter().next()) {
-                    // After the answer has left. Nobody waits for a hint.
-                    File::from(file).write_all(&machine.working_set()?.to_bytes()).map_err(Error::host("recording"))?;
-                    faults_before = faults()?;
-                }
+                record = message.files.into_iter().next().map(File::from).or(record).filter(|_| stop == Stop::Next);
                 continue;
             }
             command::SAVE => {
@@ -76,11 +82,13 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
                 say(socket, report::SAVED, words([header.identity, header.runs]), "")?;
             }
             command::RESET => {
+                write_working_set(&mut machine, record.take())?;
                 let stats = machine.reset()?;
                 let words = words([stats.copied_pages, stats.zeroed_pages, stats.dropped_pages, stats.duration_ns]);
                 say(socket, report::RESET_DONE, words, "")?;
             }
             command::TRIM => {
+                write_working_set(&mut machine, record.take())?;
                 let pages = machine.trim()?;
                 say(socket, report::TRIMMED, words([pages]), "")?;
             }
@@ -88,7 +96,22 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
         }
         faults_before = faults()?;
     }
-    Ok(())
+}
+
+/// Whether nobody wants anything for a moment.
+fn is_idle(socket: &OwnedFd) -> Result<bool, Error> {
+    let events = poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&MOMENT));
+    match events {
+        Ok(events) => Ok(events == 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(Error::errno("listening")(error)),
+    }
+}
+
+/// A hint for binds that come later.
+fn write_working_set(machine: &mut Machine, file: Option<File>) -> Result<(), Error> {
+    let Some(mut file) = file else { return Ok(()) };
+    file.write_all(&machine.working_set()?.to_bytes()).map_err(Error::host("recording"))
 }
 
 /// Words: memory, room in `/tmp`, number of snapshots (0: boot), number of working sets, number of outputs; files: the output, the
@@ -134,6 +157,9 @@ fn files<const N: usize>(message: Message) -> Result<[File; N], Error> {
     let files: Vec<File> = message.files.into_iter().map(File::from).collect();
     files.try_into().map_err(|_| Error::State("a command came with the wrong number of files"))
 }
+
+/// Time without a command after which a machine is idle.
+const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
 /// A runtime's snapshot, and a function's on top of it.
 const STACK_SNAPSHOTS: usize = 2;

@@ -16,6 +16,7 @@ use crate::error::Error;
 /// place snapshots; nothing opens a path, makes a socket, a process or a thread.
 const ALLOWED: &[libc::c_long] = &[
     libc::SYS_ioctl,
+    libc::SYS_ppoll,
     libc::SYS_recvmsg,
     libc::SYS_sendmsg,
     libc::SYS_mmap,
