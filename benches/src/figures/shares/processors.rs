@@ -1,6 +1,6 @@
 //! Functions that compute at the same time on one processor.
 
-use std::{io, thread, time::Duration};
+use std::{io, path::Path, thread, time::Duration};
 
 use mayfly_benches::{platform::Platform, report::Report};
 use mayfly_load::run::cpus_allowed;
@@ -31,15 +31,15 @@ def handler(event, context):
     return rounds
 ";
 
-pub(crate) fn measure(report: &mut Report, way: &str, seconds: u64) -> Outcome<()> {
+pub(super) fn measure(report: &mut Report, program: &Path, way: &str, seconds: u64) -> Outcome<()> {
     report.section(&format!("processors, --cpu-shares {way}"));
     let cpu = cpus_allowed().pop().ok_or("there is a processor")?.to_string();
     let options = ["--cpu-shares", way, "--vm-cpus", &cpu];
     for (name, sizes, running) in RACES {
-        let platform = start(&options)?;
+        let platform = start(program, &options)?;
         race(report, &platform, name, sizes, running, seconds)?;
     }
-    let platform = start(&options)?;
+    let platform = start(program, &options)?;
     costs(report, &platform)?;
     pinned(report, &platform, &cpu)
 }

@@ -1,11 +1,8 @@
 //! What functions and instances cost: disk, memory, and the first answer of a function with a large library.
 //!
-//! `cargo bench -p mayfly-benches --bench cost [-- --quick] [-- --json FILE]`
-//!
 //! An instance's own memory is what only its process has (`Private_Dirty` in `smaps_rollup`, the guest's changed pages among it) and the page tables
 //! of the process. Pages of snapshots and images are the page cache's, one for all. What the kernel has besides, KVM's own above all, shows only in what the host has available before and after.
 
-use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -17,34 +14,27 @@ use mayfly_benches::platform::{Platform, Runtime};
 use mayfly_benches::report::Report;
 use serde_json::{Value, json};
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+use super::{Asked, Outcome};
 
 const MIB: f64 = 1_048_576.0;
 
-fn main() -> Outcome<()> {
-    let arguments: Vec<String> = std::env::args().collect();
-    let is_quick = arguments.iter().any(|argument| argument == "--quick");
-    let json = arguments.iter().position(|argument| argument == "--json").and_then(|at| arguments.get(at + 1));
-    let (functions, instances) = if is_quick { (50, 50) } else { (1000, 500) };
-    let mut report = Report::new("Mayfly: what functions and instances cost");
+pub(super) fn measure(asked: &Asked) -> Outcome<()> {
+    let (functions, instances) = if asked.quick { (50, 50) } else { (1000, 500) };
+    let mut report = Report::new("cost", "What functions and instances cost", asked.quick);
     for runtime in Runtime::all() {
         report.section(runtime.name());
         let is_cpython = matches!(runtime, Runtime::CPython(_));
-        let program = Path::new(env!("CARGO_BIN_EXE_mayfly-under-test"));
         // Everything at once: this is about what is there, not about how it is scheduled.
         let options = ["--overload-control", "off", "--instances-per-function", "1000"];
-        let platform = Platform::start_with(program, runtime, &options)?;
+        let platform = Platform::start_with(&asked.program, runtime, &options)?;
         platform.deploy("first", &hello(0), "reuse")?;
         disk(&platform, &mut report, functions)?;
         memory(&platform, &mut report, instances)?;
         if is_cpython {
-            numpy(program, &platform, &mut report, if is_quick { 3 } else { 10 })?;
+            numpy(&asked.program, &platform, &mut report, if asked.quick { 3 } else { 10 })?;
         }
     }
-    if let Some(path) = json {
-        report.write(Path::new(path))?;
-    }
-    Ok(())
+    Ok(report.write(&asked.results)?)
 }
 
 /// No two of them have the same code.

@@ -1,7 +1,5 @@
 //! Who gets what of the host: processors by memory size, and memory when others take all they can.
 //!
-//! `cargo bench -p mayfly-benches --bench shares [-- --quick] [-- --json FILE]`
-//!
 //! Everything here is counted, not timed: processor time as the kernel accounts it to a process, answers, and bytes. So other load on the machine makes
 //! it slower, and does not change it. Machines are held to one CPU, and all that is let in runs at once (`--overload-control off`): turns decide
 //! who runs when, and shares are about those that run.
@@ -9,7 +7,7 @@
 mod bombs;
 mod processors;
 
-use std::{error::Error, io, path::Path};
+use std::{io, path::Path};
 
 use mayfly_benches::{
     platform::{Platform, Runtime},
@@ -17,27 +15,20 @@ use mayfly_benches::{
 };
 use serde_json::Value;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+use super::{Asked, Outcome};
 
-fn main() -> Outcome<()> {
-    let arguments: Vec<String> = std::env::args().collect();
-    let is_quick = arguments.iter().any(|argument| argument == "--quick");
-    let json = arguments.iter().position(|argument| argument == "--json").and_then(|at| arguments.get(at + 1));
-    let (seconds, instances) = if is_quick { (3, 40) } else { (20, 200) };
-    let mut report = Report::new("Mayfly: shares of processors and memory");
-    bombs::measure(&mut report, instances)?;
+pub(super) fn measure(asked: &Asked) -> Outcome<()> {
+    let (seconds, instances) = if asked.quick { (3, 40) } else { (20, 200) };
+    let mut report = Report::new("shares", "Shares of processors and memory", asked.quick);
+    bombs::measure(&mut report, &asked.program, instances)?;
     for way in ["auto", "nice", "off"] {
-        processors::measure(&mut report, way, seconds)?;
+        processors::measure(&mut report, &asked.program, way, seconds)?;
     }
-    if let Some(path) = json {
-        report.write(Path::new(path))?;
-    }
-    Ok(())
+    Ok(report.write(&asked.results)?)
 }
 
 /// A platform whose machines are in no turns.
-fn start(options: &[&str]) -> io::Result<Platform> {
-    let program = Path::new(env!("CARGO_BIN_EXE_mayfly-under-test"));
+fn start(program: &Path, options: &[&str]) -> io::Result<Platform> {
     let usual = ["--overload-control", "off", "--instances-per-function", "1000"];
     Platform::start_with(program, Runtime::RustPython, &[&usual, options].concat())
 }

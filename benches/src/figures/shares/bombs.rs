@@ -36,7 +36,7 @@ def handler(event, context):
         kept.append(bytearray(b'x' * (1 << 20)))
 ";
 
-pub(crate) fn measure(report: &mut Report, instances: usize) -> Outcome<()> {
+pub(super) fn measure(report: &mut Report, program: &Path, instances: usize) -> Outcome<()> {
     let limit = (instances as u64 * MEMORY_MIB * 2).div_ceil(3) << 20;
     let host = SmallHost::new(limit);
     let size = if host.is_ok() { format!("{:.1} GiB", limit as f64 / MIB / 1024.0) } else { "all there is".into() };
@@ -53,8 +53,8 @@ pub(crate) fn measure(report: &mut Report, instances: usize) -> Outcome<()> {
         "8",
     ];
     let platform = match &host {
-        Ok(host) => host.within(|| start(&options))?,
-        Err(_) => start(&options)?,
+        Ok(host) => host.within(|| start(program, &options))?,
+        Err(_) => start(program, &options)?,
     };
     for (name, source) in [("quiet", QUIET), ("bomb", BOMB)] {
         platform.deploy_with(name, source, "reuse", &json!({ "MemorySize": MEMORY_MIB, "Timeout": 300 }))?;

@@ -1,11 +1,8 @@
 //! Where the time of an invocation goes: through HTTP, inside of the vmm, and what that compares with.
 //!
-//! `cargo bench -p mayfly-benches --bench invocation [-- --quick] [-- --json FILE]`
-//!
 //! The part through HTTP starts a platform in a process of its own, on an empty data directory, and uses one connection. The part inside
 //! of the vmm binds the very snapshots that the platform made, in this process, without its server.
 
-use std::error::Error;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,22 +15,20 @@ use mayfly_benches::platform::{Platform, Runtime};
 use mayfly_benches::report::Report;
 use mayfly_vmm::{Host, ImageFile, Machine, Mailbox, ResetStats, Snapshot, Stop, Usage};
 
+use super::{Asked, Outcome};
+
 const HELLO: &str = "def handler(event, context):\n    return {'message': 'hello ' + event.get('name', 'world')}\n";
 const EVENT: &[u8] = br#"{"name":"mayfly"}"#;
 const META: &[u8] = br#"{"request_id":"00000000-0000-0000-0000-000000000000","deadline_ms":9999999999999,"invoked_function_arn":"arn","client_context":null,"identity":null,"trace_id":null,"tenant_id":null}"#;
 const INIT: &[u8] = br#"{"handler":"operator.is_","environment":{},"function_name":"f","function_version":"1","memory_limit_in_mb":"128","log_group_name":"g","log_stream_name":"s"}"#;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
-fn main() -> Outcome<()> {
-    let arguments: Vec<String> = std::env::args().collect();
-    let runs = if arguments.iter().any(|argument| argument == "--quick") { 50 } else { 1000 };
-    let json = arguments.iter().position(|argument| argument == "--json").and_then(|at| arguments.get(at + 1));
-    let mut report = Report::new("Mayfly: one invocation, and its parts");
+pub(super) fn measure(asked: &Asked) -> Outcome<()> {
+    let runs = if asked.quick { 50 } else { 1000 };
+    let mut report = Report::new("invocation", "One invocation, and its parts", asked.quick);
     for runtime in Runtime::all() {
         report.section(runtime.name());
-        let platform = Platform::start(Path::new(env!("CARGO_BIN_EXE_mayfly-under-test")), runtime)?;
+        let platform = Platform::start(&asked.program, runtime)?;
         // Not counted: the first waits until the interpreter is packed and has a snapshot.
         platform.deploy("first", HELLO, "reuse")?;
         through_http(&platform, &mut report, runs)?;
@@ -41,10 +36,7 @@ fn main() -> Outcome<()> {
     }
     report.section("for scale");
     python_process(&mut report, runs / 20);
-    if let Some(path) = json {
-        report.write(Path::new(path))?;
-    }
-    Ok(())
+    Ok(report.write(&asked.results)?)
 }
 
 fn through_http(platform: &Platform, report: &mut Report, runs: usize) -> Outcome<()> {

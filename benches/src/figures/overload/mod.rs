@@ -1,23 +1,15 @@
 //! Goodput past what the machine can bear: 0.8, 1, 2, 5 and 10 times its capacity, in open loops.
 //!
-//! `cargo bench -p mayfly-benches --bench overload -- [--quick] [--out DIR] [--scenes | --scene NAME]`
-//!
 //! Starts a platform on one CPU and sends from another. Capacity is what clients that wait for their answers get out of it. Each multiple runs 60 s
-//! with each of three seeds; `--quick`: 5 s, one seed. Prints a table with the aims, and writes `overload.json`, `overload.csv` and plots to `DIR`
-//! (target/overload). With `--scenes`, or one `--scene`, plays `scenes.json` instead: what else must hold.
+//! with each of three seeds; `--quick`: 5 s, one seed. Prints a table with the aims, and writes `overload.json`, `overload.csv` and plots. With `--scenes`, or one `--scene`, plays `scenes.json` instead: what else must hold.
 
 mod results;
 mod scenes;
 mod slow;
 
-use std::{
-    error::Error,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
+use clap::Args;
 use mayfly_benches::platform::{Platform, Runtime};
 use mayfly_load::{
     Endpoint, Pace, Plan, Profile, Report, Setting, Spacing, Target, duration::show, machine, run::cpus_allowed,
@@ -25,7 +17,7 @@ use mayfly_load::{
 use results::{Results, Run};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+use super::{Asked, Outcome};
 
 const MULTIPLES: [f64; 5] = [0.8, 1.0, 2.0, 5.0, 10.0];
 /// Clients that wait for their answers: enough to keep one CPU busy, too few to stand in a queue for long.
@@ -66,27 +58,42 @@ struct Options {
     out: PathBuf,
 }
 
-fn main() -> Outcome<()> {
-    let arguments: Vec<String> = std::env::args().collect();
-    let is_quick = arguments.iter().any(|argument| argument == "--quick");
-    let out = arguments.iter().position(|argument| argument == "--out").and_then(|at| arguments.get(at + 1));
-    let out = out.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/overload"), PathBuf::from);
-    let options = if is_quick { Options { seconds: 5, seeds: 1, out } } else { Options { seconds: 60, seeds: 3, out } };
-    std::fs::create_dir_all(&options.out)?;
+/// What is measured of it.
+#[derive(Args, Default)]
+pub(super) struct Overload {
+    /// Play what else must hold, scene by scene.
+    #[arg(long)]
+    scenes: bool,
+    /// Play that scene.
+    #[arg(long, value_name = "NAME")]
+    scene: Option<String>,
+}
+
+impl Overload {
+    pub(super) fn measure(&self, asked: &Asked) -> Outcome<()> {
+        let (seconds, seeds) = if asked.quick { (5, 1) } else { (60, 3) };
+        let options = Options { seconds, seeds, out: asked.results.clone() };
+        std::fs::create_dir_all(&options.out)?;
+        let only = self.scene.as_deref();
+        overload(asked, options, (only.is_some() || self.scenes).then_some(only))
+    }
+}
+
+fn overload(asked: &Asked, options: Options, scene_wanted: Option<Option<&str>>) -> Outcome<()> {
     let cpus = cpus_allowed();
     let (server_cpu, tool_cpu) = (cpus[0], cpus[cpus.len() - 1]);
     let machine = machine::examine();
     println!("{}, {} CPUs, {}, load {}", machine.cpu, machine.cores, machine.system, machine.load);
     println!("server on CPU {server_cpu}, tool on CPU {tool_cpu}; {} s each, {} seeds", options.seconds, options.seeds);
 
-    if let Some(only) = scene_wanted(&arguments) {
-        return play(&options, is_quick, (server_cpu, tool_cpu), only);
+    if let Some(only) = scene_wanted {
+        return play(asked, &options, (server_cpu, tool_cpu), only);
     }
 
     // What is started now, stays there: threads and machines of the platform have the CPUs of this thread.
     pin(&[server_cpu])?;
     let runtime = Runtime::all().pop().ok_or("there is no runtime")?;
-    let platform = Platform::start_with(Path::new(env!("CARGO_BIN_EXE_mayfly-under-test")), runtime, &[])?;
+    let platform = Platform::start_with(&asked.program, runtime, &[])?;
     pin(&cpus)?;
     for (name, source) in FUNCTIONS {
         platform.deploy(name, source, "reuse")?;
@@ -101,16 +108,9 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// `--scenes`: all of them; `--scene NAME`: that one.
-fn scene_wanted(arguments: &[String]) -> Option<Option<&str>> {
-    let at = arguments.iter().position(|argument| argument == "--scene");
-    let one = at.and_then(|at| arguments.get(at + 1)).map(|name| Some(name.as_str()));
-    one.or_else(|| arguments.iter().any(|argument| argument == "--scenes").then_some(None))
-}
-
-fn play(options: &Options, is_quick: bool, (server_cpu, tool_cpu): (usize, usize), only: Option<&str>) -> Outcome<()> {
+fn play(asked: &Asked, options: &Options, (server_cpu, tool_cpu): (usize, usize), only: Option<&str>) -> Outcome<()> {
     let cpus = cpus_allowed();
-    let program = Path::new(env!("CARGO_BIN_EXE_mayfly-under-test"));
+    let program = &asked.program;
     let runtime = Runtime::all().pop().ok_or("there is no runtime")?;
     pin(&[server_cpu])?;
     let platform = Platform::start_with(program, runtime.clone(), &ONE_MACHINE)?;
@@ -128,7 +128,8 @@ fn play(options: &Options, is_quick: bool, (server_cpu, tool_cpu): (usize, usize
     let capacity = bench.run(&targets, closed, 1)?.totals.goodput_per_s;
     println!("capacity {capacity:.1}/s with {CLIENTS} clients that wait");
     let out = &options.out;
-    scenes::Stage { platform: &platform, uncontrolled: &uncontrolled, tool_cpu, capacity, is_quick, out }.play(only)?;
+    scenes::Stage { platform: &platform, uncontrolled: &uncontrolled, tool_cpu, capacity, is_quick: asked.quick, out }
+        .play(only)?;
     println!("\nwritten to {}", out.display());
     Ok(())
 }
