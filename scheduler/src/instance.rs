@@ -98,6 +98,11 @@ impl Instance {
         Ok(self)
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.machine.pid()
+    }
+
     /// The machine itself, for those who make snapshots.
     pub(crate) fn machine(&mut self) -> &mut dyn Machine {
         &mut *self.machine

@@ -109,6 +109,8 @@ pub const TURNS_PERIOD: Duration = Duration::from_millis(50);
 pub const TURNS_MAX: f64 = 1024.0;
 /// How often idle instances are looked through, and what memory the host has.
 pub const KEEPER_PERIOD: Duration = Duration::from_millis(250);
+/// The same while memory is low: two processors may take 30 MB between two looks.
+pub const KEEPER_PERIOD_LOW: Duration = Duration::from_millis(50);
 /// Between two shells that are bound to a runtime ahead of time.
 pub const PRIME_PAUSE: Duration = Duration::from_millis(20);
 /// Age at which an idle instance gives back memory that it needs only to be fast…

@@ -69,6 +69,19 @@ impl HostMemory {
     }
 }
 
+/// Memory that a process has to itself: what it shares with others, such as snapshots, would be there without it.
+pub(crate) fn own_bytes(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    parse_statm(&text).unwrap_or(0) * mayfly_abi::layout::PAGE_BYTES
+}
+
+/// Of `size resident shared …`, the pages that are resident and not shared.
+fn parse_statm(text: &str) -> Option<u64> {
+    let mut words = text.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
+    let (resident, shared) = (words.next()?.ok()?, words.next()?.ok()?);
+    Some(resident.saturating_sub(shared))
+}
+
 /// Limit, use, and what of the use are files that the kernel may drop.
 fn files(version: Version) -> (&'static str, &'static str, &'static str) {
     match version {
@@ -120,6 +133,8 @@ mod tests {
             "some avg10=0.00 avg60=0.00 avg300=0.00 total=9\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1500\n";
         assert_eq!(stalled(text), Some(Duration::from_micros(1500)));
         assert_eq!(stalled("some avg10=0.00 total=9\n"), None);
+        assert_eq!(parse_statm("900 500 120 10 0 300 0\n"), Some(380));
+        assert_eq!(parse_statm(""), None, "it has ended");
     }
 
     #[test]
@@ -143,5 +158,6 @@ mod tests {
         let mut memory = HostMemory::find();
         let available = memory.look().available_bytes.expect("this host is Linux");
         assert!(available > 0 && available <= memory.total_bytes());
+        assert!(own_bytes(std::process::id()) > 0 && own_bytes(0) == 0);
     }
 }

@@ -15,6 +15,8 @@ use crate::refusal::{Refusal, ThrottleReason};
 pub(crate) struct Backing {
     /// To be left available.
     reserve_bytes: u64,
+    /// With less than this, what runs is not left alone any more.
+    emergency_bytes: u64,
     /// Largest promise to one.
     single_max_bytes: u64,
     /// Most that may be promised.
@@ -56,7 +58,9 @@ impl Backing {
     /// Of a host with that much memory.
     pub(super) fn new(memory_bytes: u64, reserve_bytes: u64, promise_max_bytes: u64) -> Backing {
         let single_max_bytes = memory_bytes.saturating_sub(reserve_bytes).min(promise_max_bytes);
-        Backing { reserve_bytes, single_max_bytes, promise_max_bytes, state: Mutex::default() }
+        // Half of the reserve, and in a small container an eighth of all: idle instances are given up before that.
+        let emergency_bytes = (reserve_bytes / 2).min(memory_bytes / 8);
+        Backing { reserve_bytes, emergency_bytes, single_max_bytes, promise_max_bytes, state: Mutex::default() }
     }
 
     /// Promises memory to an instance.
@@ -96,6 +100,13 @@ impl Backing {
     pub(super) fn is_low(&self) -> bool {
         let state = self.state();
         state.is_stalling || state.available_bytes.is_some_and(|bytes| bytes < self.reserve_bytes)
+    }
+
+    /// Whether so little is left that the next invocations that grow would stall all others.
+    pub(super) fn is_emergency(&self) -> bool {
+        let state = self.state();
+        let least = if state.is_stalling { self.reserve_bytes } else { self.emergency_bytes };
+        state.available_bytes.is_some_and(|bytes| bytes < least)
     }
 
     /// As of the last look.
@@ -141,11 +152,26 @@ mod tests {
     #[test]
     fn memory_is_low_below_the_reserve_and_when_programs_wait() {
         let backing = Backing::new(900, 100, 1000);
-        for (available, is_stalling, is_low) in
-            [(None, false, false), (Some(100), false, false), (Some(99), false, true), (Some(100), true, true)]
-        {
+        for (available, is_stalling, is_low, is_emergency) in [
+            (None, false, false, false),
+            (None, true, true, false),
+            (Some(100), false, false, false),
+            (Some(99), false, true, false),
+            // Others of the host wait for memory: not ours to end anything for.
+            (Some(100), true, true, false),
+            (Some(99), true, true, true),
+            (Some(50), false, true, false),
+            (Some(49), false, true, true),
+        ] {
             backing.seen(available, is_stalling);
-            assert_eq!(backing.is_low(), is_low, "{available:?} {is_stalling}");
+            assert_eq!(
+                (backing.is_low(), backing.is_emergency()),
+                (is_low, is_emergency),
+                "{available:?} {is_stalling}"
+            );
         }
+        let small = Backing::new(160, 100, 1000);
+        small.seen(Some(20), false);
+        assert!(!small.is_emergency(), "in a small container an eighth must do");
     }
 }

@@ -8,11 +8,12 @@ use std::{
 use super::Dispatcher;
 use crate::{clock::Instant, limits, memory::Look};
 
-/// Looks through the idle instances, until the dispatcher is dropped. `memory` says what the host has.
-pub(crate) async fn keep(dispatcher: Weak<Dispatcher>, mut memory: impl FnMut() -> Look) {
+/// Looks through the instances, until the dispatcher is dropped. `memory` says what the host has, `taken` what a process has of it.
+pub(crate) async fn keep(dispatcher: Weak<Dispatcher>, mut memory: impl FnMut() -> Look, taken: impl Fn(u32) -> u64) {
     let mut was_low = false;
     loop {
-        tokio::time::sleep(limits::KEEPER_PERIOD).await;
+        let period = if was_low { limits::KEEPER_PERIOD_LOW } else { limits::KEEPER_PERIOD };
+        tokio::time::sleep(period).await;
         let Some(dispatcher) = dispatcher.upgrade() else { return };
         let memory = memory();
         let (is_low, ended) = look(&dispatcher, memory);
@@ -21,10 +22,14 @@ pub(crate) async fn keep(dispatcher: Weak<Dispatcher>, mut memory: impl FnMut() 
             tracing::warn!(?memory, ended, "memory is low: idle instances are given up");
         }
         was_low = is_low;
+        // One at a time: what that gave back is seen at the next look.
+        if ended == 0 && dispatcher.backing.is_emergency() {
+            dispatcher.tenants.evict_offender(&taken);
+        }
     }
 }
 
-/// Whether memory is low, and how many instances were ended for that.
+/// Whether memory is low, and how many idle instances were ended for that.
 fn look(dispatcher: &Arc<Dispatcher>, memory: Look) -> (bool, usize) {
     let now = dispatcher.clock.now();
     let too_old = |age: Duration| age >= dispatcher.bounds.idle_instance_ttl;

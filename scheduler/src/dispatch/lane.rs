@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Dispatcher, NoRoom, Room,
+    tenants::Tenant,
     turns::{LaneId, Turn, timed_out},
 };
 use crate::{
@@ -79,6 +80,7 @@ struct Held {
 /// The place of an instance in the counts of its lane and of the dispatcher.
 pub(crate) struct Seat {
     lane: Weak<Lane>,
+    pub(crate) tenant: Arc<Tenant>,
     _room: Room,
 }
 
@@ -153,14 +155,13 @@ impl Lane {
             {
                 let mut state = self.state();
                 if !self.wants_bind(&state) {
-                    // `room` is dropped after the lock.
-                    drop(state);
+                    drop(state); // before `room`
                     continue;
                 }
                 state.instances += 1;
                 state.binding += 1;
             }
-            let seat = Seat { lane: self.this.clone(), _room: room };
+            let seat = Seat { lane: self.this.clone(), tenant: Arc::default(), _room: room };
             self.dispatcher.handle.spawn(async move { lane.bind(seat).await });
         }
     }
@@ -192,11 +193,14 @@ impl Lane {
         is_wanted
     }
 
-    async fn bind(self: Arc<Lane>, seat: Seat) {
+    async fn bind(self: Arc<Lane>, mut seat: Seat) {
         let bound = self.bind_shell().await;
         self.state().binding -= 1;
         match bound {
-            Ok(instance) => self.give_back(instance, seat),
+            Ok(instance) => {
+                seat.tenant = self.dispatcher.tenants.add(instance.pid());
+                self.give_back(instance, seat);
+            }
             Err(why) => {
                 tracing::error!(%why, "a shell cannot be bound");
                 drop(seat);

@@ -9,6 +9,7 @@ pub(crate) mod concurrency;
 mod keeper;
 mod lane;
 pub(crate) mod scaling;
+mod tenants;
 pub(crate) mod turns;
 
 use std::{
@@ -27,6 +28,7 @@ pub(crate) use turns::Turn;
 
 use self::{
     backing::{Backing, Unbacked},
+    tenants::Tenants,
     turns::{Rules, Turns},
 };
 use crate::{clock::Clock, limits, pool::Pool, refusal::Refusal};
@@ -71,6 +73,7 @@ pub(crate) struct Dispatcher {
     binds: Semaphore,
     instances: AtomicUsize,
     pub(crate) backing: Backing,
+    tenants: Tenants,
     lanes: Mutex<Vec<Weak<Lane>>>,
     /// Lanes whose callers wait for room, in the order in which they get it.
     hungry: Mutex<VecDeque<Weak<Lane>>>,
@@ -99,6 +102,7 @@ impl Dispatcher {
         Arc::new(Dispatcher {
             pool,
             backing: Backing::new(bounds.memory_bytes, bounds.memory_reserve_bytes, bounds.memory_promise_max_bytes),
+            tenants: Tenants::default(),
             turns: Turns::new(bounds.rules(), bounds.processors, clock),
             bounds,
             clock,

@@ -283,7 +283,7 @@ async fn binds_that_fail_are_told() {
 #[tokio::test(start_paused = true)]
 async fn what_is_idle_for_long_is_given_up() {
     let fixture = fixture(host(), BOUNDS).await;
-    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || memory::left(u64::MAX)));
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || memory::left(u64::MAX), |_| 0));
     let callers: Vec<_> = (0..3).map(|_| fixture.spawn(json!({"ms": 100}))).collect();
     for caller in callers {
         caller.await.expect("no panic").expect("it runs");

@@ -60,6 +60,19 @@ impl Failure {
         }
     }
 
+    /// The host was short of memory, and of all that ran this one had taken most.
+    pub(crate) fn host_out_of_memory(taken_bytes: u64) -> Failure {
+        let taken_mib = taken_bytes >> 20;
+        Failure {
+            error_type: "Runtime.ExitError",
+            message: format!(
+                "Runtime exited with error: signal: killed (the host is short of memory, and of all that run this had taken most: {taken_mib} MB)"
+            ),
+            has_request_id: true,
+            diagnosis: None,
+        }
+    }
+
     /// The answer was larger than answers may be.
     pub(crate) fn response_too_large() -> Failure {
         Failure {

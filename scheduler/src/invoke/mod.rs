@@ -175,11 +175,12 @@ impl Flight {
         let format = configuration.logging.format;
         let mut log = InvocationLog::new(errand.log.clone(), errand.clock, format, &stream, &invocation.request_id);
         log.start(&errand.version);
+        seat.tenant.begin();
         Ok(Flight { running, seat, lane, errand, log, start, is_recorded, began, ready })
     }
 
     /// The outcome, and the instance on its way to wherever it goes now.
-    fn conclude(self, stopped: Stopped) -> Outcome {
+    fn conclude(self, stopped: Stopped, cause: Option<Failure>) -> Outcome {
         let stopped_at = self.errand.clock.now();
         let timing = self.timing(&stopped.usage, stopped_at);
         let Flight { running, seat, lane, errand, mut log, start, is_recorded, began, .. } = self;
@@ -188,8 +189,17 @@ impl Flight {
         let duration = if usage.duration.is_zero() { stopped_at - began } else { usage.duration };
         let configuration = &errand.revision.configuration;
         let bind = running.instance().bind;
-        let (answer, failure) =
-            understand(&stop, answer, &errand.invocation.request_id, configuration.timeout_s, &mut log);
+        let failure = match cause {
+            Some(cause) => Err(cause),
+            None => understand(&stop, answer, configuration.timeout_s),
+        };
+        let (answer, failure) = match failure {
+            Ok(answer) => (answer, None),
+            Err(failure) => {
+                log.failure(&failure);
+                (Answer::FunctionError(failure.payload(&errand.invocation.request_id).into()), Some(failure))
+            }
+        };
         let figures = Figures {
             duration,
             billed_ms: billed_ms(duration),
@@ -201,7 +211,9 @@ impl Flight {
         };
         let log_tail = log.end(&figures);
         let is_clean = failure.is_none_or(|failure| failure.error_type == "Function.ResponseSizeTooLarge");
-        let instance = running.settle(&stop).filter(|_| is_clean);
+        // It may have been told to go at this very moment.
+        let must_go = seat.tenant.end();
+        let instance = running.settle(&stop).filter(|_| is_clean && !must_go);
         if is_recorded && instance.is_none() {
             lane.working_set().not_recorded();
         }
@@ -241,6 +253,19 @@ impl Flight {
         }
     }
 
+    /// It had to go, for the host is short of memory.
+    fn evict(self, taken_bytes: u64) -> Outcome {
+        let failure = Failure::host_out_of_memory(taken_bytes);
+        tracing::warn!(
+            function = self.errand.invocation.function,
+            taken_bytes,
+            "an invocation was ended: memory is low"
+        );
+        let stop = Stop::Killed { signal: 9, diagnosis: String::new() };
+        let usage = Usage { memory_peak_bytes: taken_bytes, ..Usage::default() };
+        self.conclude(Stopped { stop, answer: None, log: Vec::new(), usage }, Some(failure))
+    }
+
     /// It ended without a word.
     fn lost(mut self, gone: &Gone) -> Refusal {
         self.log.say(format!("mayfly: {gone}"));
@@ -251,28 +276,21 @@ impl Flight {
 }
 
 /// What the guest's stop and answer mean to the caller.
-fn understand(
-    stop: &Stop,
-    answer: Option<AnswerRecord>,
-    request_id: &str,
-    timeout_s: u32,
-    log: &mut InvocationLog,
-) -> (Answer, Option<Failure>) {
-    let failure = match (stop, answer) {
+fn understand(stop: &Stop, answer: Option<AnswerRecord>, timeout_s: u32) -> Result<Answer, Failure> {
+    match (stop, answer) {
         (Stop::Next, Some(AnswerRecord { kind: mayfly_abi::record::RESPONSE, payload })) => {
             if payload.len() <= limits::RESPONSE_BYTES {
-                return (Answer::Response(payload.into()), None);
+                Ok(Answer::Response(payload.into()))
+            } else {
+                Err(Failure::response_too_large())
             }
-            Failure::response_too_large()
         }
         // The handler raised: a clean answer.
         (Stop::Next, Some(AnswerRecord { kind: mayfly_abi::record::ERROR, payload })) => {
-            return (Answer::FunctionError(payload.into()), None);
+            Ok(Answer::FunctionError(payload.into()))
         }
-        (stop, _) => Failure::of_stop(stop, timeout_s),
-    };
-    log.failure(&failure);
-    (Answer::FunctionError(failure.payload(request_id).into()), Some(failure))
+        (stop, _) => Err(Failure::of_stop(stop, timeout_s)),
+    }
 }
 
 /// Sends an instance to where it belongs after an invocation: back, to be reset first, or, if there is none, its seat to another.
@@ -318,17 +336,22 @@ struct Following(Option<(Flight, Turn)>);
 impl Following {
     async fn land(mut self) -> Result<Outcome, Refusal> {
         let Some((flight, _)) = &mut self.0 else { return Err(Refusal::ShuttingDown) };
-        let ended = flight.running.stopped().await;
+        let ended = tokio::select! {
+            biased;
+            stopped = flight.running.stopped() => Ok(stopped),
+            taken_bytes = flight.seat.tenant.evicted() => Err(taken_bytes),
+        };
         // The turn ends after the instance went back: the next one may need just that.
         let Some((flight, mut turn)) = self.0.take() else { return Err(Refusal::ShuttingDown) };
         match ended {
-            Ok(stopped) => {
+            Err(taken_bytes) => Ok(flight.evict(taken_bytes)),
+            Ok(Ok(stopped)) => {
                 let slept = stopped.usage.slept;
-                let outcome = flight.conclude(stopped);
+                let outcome = flight.conclude(stopped, None);
                 turn.note(outcome.timing.bind, slept);
                 Ok(outcome)
             }
-            Err(gone) => Err(flight.lost(&gone)),
+            Ok(Err(gone)) => Err(flight.lost(&gone)),
         }
     }
 }

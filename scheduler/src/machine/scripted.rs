@@ -3,10 +3,11 @@
 //! An event's payload is the script: `{"ms":5}` answers after 5 ms, with `"stop"` for another end than an answer.
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -41,11 +42,16 @@ pub(crate) struct Counts {
     pub(crate) resets: AtomicUsize,
     pub(crate) inits: AtomicUsize,
     pub(crate) trims: AtomicUsize,
+    ended: Mutex<HashSet<u32>>,
 }
 
 impl Counts {
     pub(crate) fn get(counter: &AtomicUsize) -> usize {
         counter.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_alive(&self, pid: u32) -> bool {
+        !self.ended.lock().expect("not poisoned").contains(&pid)
     }
 }
 
@@ -53,6 +59,8 @@ impl Counts {
 type Pending = (Pin<Box<Sleep>>, Result<Report, Gone>);
 
 struct ScriptedMachine {
+    /// No process of the host's.
+    pid: u32,
     counts: Arc<Counts>,
     bind_ms: u64,
     reset_ms: u64,
@@ -65,9 +73,10 @@ struct ScriptedMachine {
 
 impl Host for ScriptedHost {
     fn spawn(&self) -> Result<Box<dyn Machine>, String> {
-        self.counts.spawned.fetch_add(1, Ordering::SeqCst);
+        let pid = self.counts.spawned.fetch_add(1, Ordering::SeqCst) as u32 + 1;
         self.counts.alive.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(ScriptedMachine {
+            pid,
             counts: self.counts.clone(),
             bind_ms: self.bind_ms,
             reset_ms: self.reset_ms,
@@ -163,13 +172,14 @@ impl Machine for ScriptedMachine {
     }
 
     fn pid(&self) -> Option<u32> {
-        None
+        Some(self.pid)
     }
 }
 
 impl Drop for ScriptedMachine {
     fn drop(&mut self) {
         self.counts.alive.fetch_sub(1, Ordering::SeqCst);
+        self.counts.ended.lock().expect("not poisoned").insert(self.pid);
     }
 }
 

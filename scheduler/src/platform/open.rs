@@ -21,7 +21,7 @@ use crate::{
         Host,
         vmm::{VmmHost, spare_the_server},
     },
-    memory::HostMemory,
+    memory::{HostMemory, own_bytes},
     pool::Pool,
     refusal::OpenError,
     runtime::{self, Offer, RUSTPYTHON_NAME, Runtimes},
@@ -70,7 +70,7 @@ pub(super) async fn open_with(
     let cpus = settings.vm_cpus.clone().unwrap_or_else(Cpus::of_this_process);
     let mut memory = HostMemory::find();
     let dispatcher = Dispatcher::new(pool, bounds(&settings, &cpus, memory.total_bytes()), clock);
-    tokio::spawn(keep(Arc::downgrade(&dispatcher), move || memory.look()));
+    tokio::spawn(keep(Arc::downgrade(&dispatcher), move || memory.look(), own_bytes));
     if settings.overload_control {
         tokio::spawn(turns::adapt(Arc::downgrade(&dispatcher.turns), cpus));
     }
