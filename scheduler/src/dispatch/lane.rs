@@ -116,11 +116,12 @@ impl Lane {
     }
 
     /// An instance for one whose turn it is: at once if one is idle, else as soon as there is one.
-    pub(crate) async fn acquire(&self) -> Result<Lease, Refusal> {
+    pub(crate) async fn acquire(&self, turn: &Turn) -> Result<Lease, Refusal> {
         let waits = match self.enter()? {
             Entered::Served(lease) => return Ok(lease),
             Entered::Waits(waits) => waits,
         };
+        turn.stand_aside();
         self.supply();
         let wait_max = self.dispatcher.bounds.queue_wait_max;
         match tokio::time::timeout(wait_max, waits).await {

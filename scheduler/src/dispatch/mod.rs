@@ -58,6 +58,7 @@ impl Bounds {
             patience: limits::PATIENCE,
             patience_min: limits::PATIENCE_MIN,
             overloaded_after: limits::OVERLOADED_AFTER,
+            long: limits::LONG,
         }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) async fn carry_out(errand: Errand, lane: Arc<Lane>) -> Result<Outcome
     let mut gone = String::new();
     let turn = lane.turn().await?;
     for _ in 0..limits::INSTANCE_TRIES {
-        let lease = lane.acquire().await?;
+        let lease = lane.acquire(&turn).await?;
         match Flight::take_off(errand, lane.clone(), lease) {
             Ok(flight) => return Following(Some((flight, turn))).land().await,
             Err((back, why)) => (errand, gone) = (*back, why.to_string()),

@@ -3,6 +3,8 @@
 //! What an invocation needs is a guess from those before it. A function that waits for something other than a processor is found out after its
 //! first invocation; until then, and where the guess is wrong, idle processors say that more can run.
 
+use super::TurnLoad;
+
 /// What has been seen since the last look.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
@@ -18,6 +20,13 @@ pub(crate) struct Seen {
 const IDLE: f64 = 0.10;
 /// Less idle time than this means that there is no room at all.
 const BUSY: f64 = 0.03;
+/// A limit that is raised by less than this has come back.
+const RAISED: f64 = 0.01;
+
+/// Whether a look can change the limit.
+pub(crate) fn may_change(load: TurnLoad, processors: f64) -> bool {
+    load.waiting > 0 || (load.running > 0 && load.limit > processors + RAISED)
+}
 
 /// The limit after a look.
 pub(crate) fn next(limit: f64, processors: f64, most: f64, seen: Seen) -> f64 {

@@ -1,8 +1,10 @@
 //! Turns: how many invocations run at a time, and whose turn is next.
 //!
-//! [`order`] decides who, [`limit`] how many. Here are the lock, the wake-ups and the look at the processors.
+//! [`order`] decides who, [`long`] who does not count for others, [`limit`] how many. Here are the lock, the wake-ups and the look at the processors.
 
 mod limit;
+mod line;
+mod long;
 mod order;
 mod processors;
 #[cfg(test)]
@@ -22,7 +24,7 @@ use tokio::sync::oneshot;
 use self::{
     limit::Seen,
     order::{Called, Entered, Grant, Order, Ran, Waits},
-    processors::Processors,
+    processors::Ticks,
 };
 use crate::{
     clock::{Clock, Instant},
@@ -143,6 +145,14 @@ impl Waits for Waiting {
 }
 
 impl Turn {
+    /// There is no instance for it yet: until there is one, others may run.
+    pub(crate) fn stand_aside(&self) {
+        if let Some(grant) = &self.grant {
+            self.turns.order().stand_aside(grant);
+            self.turns.call();
+        }
+    }
+
     /// Notes how long it took to bind an instance, and how long the guest slept: its processor was free for others meanwhile.
     pub(crate) fn note(&mut self, bind: Duration, slept: Duration) {
         self.ran = Ran { bind, slept, ..self.ran };
@@ -158,17 +168,30 @@ impl Drop for Turn {
     }
 }
 
-/// Follows what the processors do that machines run on, until the turns are dropped.
+/// Follows what the processors do that machines run on, until the turns are dropped. Looks only while that can change the limit, and on no
+/// thread on which invocations are carried out.
 pub(crate) async fn adapt(turns: Weak<Turns>, cpus: Cpus) {
-    let mut processors = Processors::new(cpus);
+    let cpus = Arc::new(cpus);
+    let processors = cpus.count() as f64;
+    let mut seen = None;
     loop {
         tokio::time::sleep(limits::TURNS_PERIOD).await;
         let Some(turns) = turns.upgrade() else { return };
-        let idle = processors.idle();
+        // Who runs may have become long.
+        turns.call();
+        if !limit::may_change(turns.load(), processors) {
+            // What they did meanwhile says nothing about those who will wait next.
+            seen = None;
+            continue;
+        }
+        let mine = Arc::clone(&cpus);
+        let Ok(ticks) = tokio::task::spawn_blocking(move || Ticks::now(&mine)).await else { continue };
+        let Some(before) = seen.replace(ticks) else { continue };
+        let idle = ticks.idle_since(before);
         {
             let mut order = turns.order();
             let (limit, used, _, waiting) = order.load();
-            order.set_limit(limit::next(limit, processors.count(), limits::TURNS_MAX, Seen { idle, waiting, used }));
+            order.set_limit(limit::next(limit, processors, limits::TURNS_MAX, Seen { idle, waiting, used }));
         }
         turns.call();
     }

@@ -4,15 +4,19 @@
 //! may use `limit` processors together, each as much as its function's invocations did before. What waits stands in line with others of its
 //! function, in the order of arrival; among functions, the one that had least of the processors for its weight is next.
 //!
+//! An invocation that runs for long does not hold up other functions: after a while, or from the start if its function is known for that, it counts
+//! for its own function alone, and others run beside it. What each of them gets then is the kernel's to divide, by their shares.
+//!
 //! A line may be long for a moment: bursts are served. If those that leave it have waited for too long for half a second on end, the
 //! function is overloaded until its line is empty again, and only those are let in that can expect a short wait: the longer the line, the
 //! later all of them, and no answer more. A line that was overloaded just before is so again sooner.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
+use super::{line::Line, long::Long};
 use crate::{
     clock::Instant,
     refusal::{Refusal, ThrottleReason},
@@ -34,6 +38,8 @@ pub(crate) struct Rules {
     pub(crate) patience_min: Duration,
     /// Waits that are too long for so long mean overload.
     pub(crate) overloaded_after: Duration,
+    /// Who runs for longer does not hold up others.
+    pub(crate) long: Duration,
 }
 
 /// Somebody who waits for his turn.
@@ -54,33 +60,17 @@ pub(crate) struct Order<W> {
     /// The virtual time: of the last line that had a turn.
     now: u64,
     lines: HashMap<LaneId, Line<W>>,
+    long: Long,
     /// Lines with somebody in it, by their virtual time.
     backlog: BTreeSet<(u64, LaneId)>,
-}
-
-struct Line<W> {
-    /// Share of the processors, relative to others.
-    weight: u64,
-    /// Virtual time of its next turn: the processor time that it had for its weight.
-    virtual_time: u64,
-    waiting: VecDeque<(Instant, W)>,
-    /// What an invocation takes.
-    service: Smoothed,
-    /// Processors that one uses, once one has run.
-    demand: Option<f64>,
-    /// Time from one turn to the next while somebody waits.
-    interval: Smoothed,
-    last_turn: Option<Instant>,
-    late_since: Option<Instant>,
-    is_overloaded: bool,
-    was_overloaded: Option<Instant>,
 }
 
 /// The right to run. Must be given back.
 #[derive(Debug)]
 pub(crate) struct Grant {
+    pub(super) number: u64,
     lane: LaneId,
-    demand: f64,
+    pub(super) demand: f64,
     /// What the line was charged for it.
     charged: Duration,
 }
@@ -122,25 +112,14 @@ impl<W: Waits> Order<W> {
             waiting: 0,
             now: 0,
             lines: HashMap::new(),
+            long: Long::default(),
             backlog: BTreeSet::new(),
         }
     }
 
     /// Adds a lane.
     pub(crate) fn add(&mut self, lane: LaneId, weight: u64) {
-        let line = Line {
-            weight: weight.max(1),
-            virtual_time: self.now,
-            waiting: VecDeque::new(),
-            service: Smoothed::default(),
-            demand: None,
-            interval: Smoothed::default(),
-            last_turn: None,
-            late_since: None,
-            is_overloaded: false,
-            was_overloaded: None,
-        };
-        self.lines.insert(lane, line);
+        self.lines.insert(lane, Line::new(weight, self.now));
     }
 
     /// Forgets a lane. Nobody waits for it any more.
@@ -153,8 +132,9 @@ impl<W: Waits> Order<W> {
 
     /// Somebody comes. `who` is made only if he has to wait.
     pub(crate) fn enter(&mut self, lane: LaneId, now: Instant, who: impl FnOnce() -> W) -> Entered {
-        if self.lines.get(&lane).is_none_or(|line| line.waiting.is_empty()) && self.has_room() {
-            return Entered::Granted(self.grant(lane));
+        self.find_long(now);
+        if self.lines.get(&lane).is_none_or(|line| line.waiting.is_empty()) && self.has_room(lane) {
+            return Entered::Granted(self.grant(lane, now));
         }
         if let Some(refusal) = self.refusal(lane, now) {
             return Entered::Refused(refusal);
@@ -198,7 +178,11 @@ impl<W: Waits> Order<W> {
     pub(crate) fn leave(&mut self, grant: Grant, ran: Ran) {
         self.running -= 1;
         self.used = if self.running == 0 { 0.0 } else { self.used - grant.demand };
+        let was_long = self.long.ended(&grant);
         let Some(line) = self.lines.get_mut(&grant.lane) else { return };
+        if was_long {
+            line.long = (line.long - grant.demand).max(0.0);
+        }
         // The next one may find an instance that is bound.
         let service = ran.all.saturating_sub(ran.bind);
         line.service.add(service);
@@ -218,8 +202,8 @@ impl<W: Waits> Order<W> {
 
     /// The next one whose wait has ended, if there is one.
     pub(crate) fn call(&mut self, now: Instant) -> Option<Called<W>> {
-        while self.has_room() {
-            let (virtual_time, lane) = self.backlog.first().copied()?;
+        self.find_long(now);
+        while let Some((virtual_time, lane)) = self.next_lane() {
             let line = self.lines.get_mut(&lane)?;
             let (since, who) = line.waiting.pop_front()?;
             self.waiting -= 1;
@@ -252,31 +236,68 @@ impl<W: Waits> Order<W> {
                 line.rest(now);
             }
             self.now = self.now.max(virtual_time);
-            return Some(Called { who, with: Ok(self.grant(lane)) });
+            return Some(Called { who, with: Ok(self.grant(lane, now)) });
         }
         None
     }
 
-    fn grant(&mut self, lane: LaneId) -> Grant {
+    fn grant(&mut self, lane: LaneId, now: Instant) -> Grant {
+        self.running += 1;
         let Some(line) = self.lines.get_mut(&lane) else {
-            self.running += 1;
             self.used += 1.0;
-            return Grant { lane, demand: 1.0, charged: Duration::ZERO };
+            return Grant { number: self.long.began(lane, 1.0, now), lane, demand: 1.0, charged: Duration::ZERO };
         };
         let demand = line.demand.unwrap_or(1.0);
-        let charged = line.service.value().unwrap_or_default().mul_f64(demand);
+        let service = line.service.value().unwrap_or_default();
+        let charged = service.mul_f64(demand);
         let is_waiting = self.backlog.remove(&(line.virtual_time, lane));
         line.virtual_time = line.virtual_time.max(self.now) + charge(charged, line.weight);
         if is_waiting {
             self.backlog.insert((line.virtual_time, lane));
         }
-        self.running += 1;
         self.used += demand;
-        Grant { lane, demand, charged }
+        // As if it had begun earlier, if it is known that it will be long.
+        let began = if service > self.rules.long { now.checked_sub(self.rules.long).unwrap_or(now) } else { now };
+        Grant { number: self.long.began(lane, demand, began), lane, demand, charged }
     }
 
-    fn has_room(&self) -> bool {
-        self.running == 0 || self.used + ROUNDING < self.limit
+    /// The line whose turn is next, if there is room for it. Only those may be passed over that have long ones of their own.
+    fn next_lane(&self) -> Option<(u64, LaneId)> {
+        let is_room = self.running == 0 || self.used - self.long.used.min(self.long_max()) + ROUNDING < self.limit;
+        if !is_room {
+            return None;
+        }
+        self.backlog.iter().copied().find(|&(_, lane)| self.has_room(lane))
+    }
+
+    fn has_room(&self, lane: LaneId) -> bool {
+        let own = self.lines.get(&lane).map_or(0.0, |line| line.long);
+        let beside = (self.long.used - own).min(self.long_max());
+        self.running == 0 || self.used - beside + ROUNDING < self.limit
+    }
+
+    /// Most processors' worth of long ones that do not count.
+    fn long_max(&self) -> f64 {
+        self.limit * LONG_MAX
+    }
+
+    fn find_long(&mut self, now: Instant) {
+        while let Some(found) = self.long.next(now, self.rules.long) {
+            self.count_long(found);
+        }
+    }
+
+    /// One that runs waits for an instance: that takes its time, and is not to hold up others.
+    pub(crate) fn stand_aside(&mut self, grant: &Grant) {
+        if let Some(found) = self.long.found(grant.number) {
+            self.count_long(found);
+        }
+    }
+
+    fn count_long(&mut self, (lane, demand): (LaneId, f64)) {
+        if let Some(line) = self.lines.get_mut(&lane) {
+            line.long += demand;
+        }
     }
 
     /// Sets how many processors may be in use.
@@ -292,59 +313,10 @@ impl<W: Waits> Order<W> {
 
 /// Sums of fractions are not exact.
 const ROUNDING: f64 = 1e-6;
-/// What was overloaded for the last time so long ago has recovered.
-const LATELY: Duration = Duration::from_secs(10);
 /// However long it sleeps, an invocation uses this much of a processor.
 const DEMAND_MIN: f64 = 0.02;
-
-impl<W> Line<W> {
-    /// What one may wait here.
-    fn patience(&self, rules: &Rules) -> Duration {
-        if !self.is_overloaded {
-            return rules.wait_max;
-        }
-        self.target(rules)
-    }
-
-    /// A wait that is not too long.
-    fn target(&self, rules: &Rules) -> Duration {
-        let service = self.service.value().unwrap_or_default();
-        (service * rules.patience).max(rules.patience_min).min(rules.wait_max)
-    }
-
-    /// How long the wait is of one with `ahead` turns before his own ends.
-    fn expected(&self, ahead: usize) -> Duration {
-        self.interval.value().unwrap_or_default().saturating_mul(ahead as u32)
-    }
-
-    /// Looks at the one in front: whether waits are too long, and since when.
-    fn look(&mut self, rules: &Rules, now: Instant) {
-        let target = self.target(rules);
-        let Some((since, _)) = self.waiting.front() else { return };
-        if now.saturating_duration_since(*since) <= target {
-            self.late_since = None;
-            return;
-        }
-        let late_since = *self.late_since.get_or_insert(now);
-        let was_lately = self.was_overloaded.is_some_and(|ended| now.saturating_duration_since(ended) < LATELY);
-        let after = if was_lately { rules.overloaded_after / 16 } else { rules.overloaded_after };
-        self.is_overloaded |= now.saturating_duration_since(late_since) >= after;
-    }
-
-    fn had_turn(&mut self, now: Instant) {
-        if let Some(last) = self.last_turn.replace(now) {
-            self.interval.add(now.saturating_duration_since(last));
-        }
-    }
-
-    /// Nobody waits: whatever was, is over.
-    fn rest(&mut self, now: Instant) {
-        self.late_since = None;
-        if std::mem::take(&mut self.is_overloaded) {
-            self.was_overloaded = Some(now);
-        }
-    }
-}
+/// So many long ones may run beside what has its turn on each processor: more only make each other slow.
+const LONG_MAX: f64 = 7.0;
 
 /// Virtual time for processor time.
 fn charge(busy: Duration, weight: u64) -> u64 {
@@ -359,18 +331,4 @@ fn overloaded(patience: Duration, wait: Duration) -> Refusal {
 pub(crate) fn timed_out(wait_max: Duration, retry_after: Duration) -> Refusal {
     let ms = wait_max.as_millis() as u64;
     Refusal::throttled(ThrottleReason::QueueTimeout, ms, ms, retry_after)
-}
-
-/// A duration that follows its samples, an eighth of the way at a time.
-#[derive(Debug, Default, Clone, Copy)]
-struct Smoothed(Option<Duration>);
-
-impl Smoothed {
-    fn add(&mut self, sample: Duration) {
-        self.0 = Some(self.0.map_or(sample, |before| before - before / 8 + sample / 8));
-    }
-
-    fn value(self) -> Option<Duration> {
-        self.0
-    }
 }

@@ -14,6 +14,7 @@ const RULES: Rules = Rules {
     patience: 10,
     patience_min: Duration::from_millis(5),
     overloaded_after: Duration::from_millis(500),
+    long: Duration::from_millis(50),
 };
 
 /// One who waits in a simulation.
@@ -36,6 +37,8 @@ impl Waits for Caller {
 struct Simulation {
     order: Order<Caller>,
     limit_max: f64,
+    /// Processors' worth of long ones that there may be beside that.
+    long_max: f64,
     start: Instant,
     now_us: u64,
     /// What runs, by its end.
@@ -55,6 +58,7 @@ impl Simulation {
         Simulation {
             order,
             limit_max: limit,
+            long_max: 0.0,
             start: Instant::now(),
             now_us: 0,
             running: BinaryHeap::new(),
@@ -91,15 +95,19 @@ impl Simulation {
             let (grant, caller) = self.flights[flight].take().expect("it runs");
             let [all, slept] = [caller.work_us, caller.slept_us].map(Duration::from_micros);
             self.order.leave(grant, Ran { all, slept, bind: Duration::ZERO });
-            while let Some(Called { who, with }) = self.order.call(self.now()) {
-                match with {
-                    Ok(grant) => self.take_off(grant, who),
-                    Err(refusal) => self.refuse(who.lane, &refusal),
-                }
-            }
-            self.check();
+            self.call();
         }
         self.now_us = until_us;
+    }
+
+    fn call(&mut self) {
+        while let Some(Called { who, with }) = self.order.call(self.now()) {
+            match with {
+                Ok(grant) => self.take_off(grant, who),
+                Err(refusal) => self.refuse(who.lane, &refusal),
+            }
+        }
+        self.check();
     }
 
     fn arrive(&mut self, at_us: u64, lane: LaneId, work_us: u64, slept_us: u64) -> Rc<Cell<bool>> {
@@ -120,6 +128,7 @@ impl Simulation {
         let (_, used, running, _) = self.order.load();
         assert_eq!(running, self.running.len());
         let limit = self.limit_max;
+        let limit = limit + self.long_max;
         assert!((running <= 1 || used < limit + 1.0) && used >= 0.0, "{used} of {limit}");
     }
 
@@ -337,6 +346,56 @@ fn nothing_is_lost_whatever_happens() {
 }
 
 #[test]
+fn who_runs_for_long_holds_up_his_own_function_alone() {
+    // Lane 0 is in a tight loop, 3 s each time, from eight clients; lane 1 takes 5 ms, 40 times a second. One processor.
+    let mut simulation = Simulation::new(1.0, &[128, 128]);
+    simulation.long_max = 7.0;
+    for _ in 0..8 {
+        simulation.arrive(0, 0, 3 * SECOND, 0);
+    }
+    for at in (25_000..12 * SECOND).step_by(25_000) {
+        simulation.arrive(at, 1, 5000, 0);
+        simulation.call();
+        let loops = simulation.flights.iter().flatten().filter(|(_, caller)| caller.lane == 0).count();
+        assert_eq!(loops, 1, "they take turns among themselves");
+    }
+    assert_eq!(simulation.count(0, 0..12 * SECOND), 3);
+    assert!(simulation.refused.is_empty(), "{:?}", simulation.refused);
+    let (first, later) = (0..2 * SECOND, 4 * SECOND..12 * SECOND);
+    assert!(simulation.wait_us(1, 1.0, first) <= 50_000, "until it is found out");
+    assert_eq!(simulation.wait_us(1, 1.0, later), 0, "then it is known");
+}
+
+#[test]
+fn who_waits_for_an_instance_holds_up_nobody_else() {
+    let mut simulation = Simulation::new(1.0, &[128, 128]);
+    simulation.long_max = 7.0;
+    simulation.arrive(0, 0, 30_000, 0);
+    simulation.arrive(1000, 0, 30_000, 0);
+    simulation.arrive(1000, 1, 5000, 0);
+    assert_eq!(simulation.order.load().2, 1);
+    let (binds, _) = simulation.flights[0].as_ref().expect("it runs");
+    simulation.order.stand_aside(binds);
+    simulation.call();
+    let runs: Vec<LaneId> = simulation.flights.iter().flatten().map(|(_, caller)| caller.lane).collect();
+    assert_eq!(runs, [0, 1], "and the second of the same function waits");
+}
+
+#[test]
+fn many_long_ones_do_not_all_run() {
+    let lanes = [128; 40];
+    let mut simulation = Simulation::new(2.0, &lanes);
+    simulation.long_max = 14.0;
+    for at in (0..20 * SECOND).step_by(100_000) {
+        for lane in 0..lanes.len() as u64 {
+            simulation.arrive(at, lane, SECOND, 0);
+        }
+        simulation.call();
+    }
+    assert_eq!(simulation.order.load().2, 16, "eight a processor");
+}
+
+#[test]
 fn the_limit_follows_the_processors() {
     let seen = Seen { idle: 0.0, waiting: 0, used: 2.0 };
     let next = |limit, seen| limit::next(limit, 2.0, 1024.0, seen);
@@ -352,4 +411,19 @@ fn the_limit_follows_the_processors() {
         limit = next(limit, seen);
     }
     assert!((2.0..2.1).contains(&limit), "it comes back: {limit}");
+}
+
+#[test]
+fn an_idle_server_does_not_look_at_the_processors() {
+    for (limit, running, waiting, looks) in [
+        (2.0, 0, 0, false),
+        (2.0, 2, 0, false),
+        (2.0, 2, 1, true),
+        (8.0, 1, 0, true),
+        (8.0, 0, 0, false),
+        (2.001, 2, 0, false),
+    ] {
+        let load = TurnLoad { limit, running, waiting };
+        assert_eq!(limit::may_change(load, 2.0), looks, "{load:?}");
+    }
 }
