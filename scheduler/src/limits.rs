@@ -62,6 +62,8 @@ pub const LIST_PAGE: usize = 10_000;
 
 /// Log of one invocation; what comes after is counted, not kept.
 pub const INVOCATION_LOG_BYTES: usize = 1 << 20;
+/// Log of one invocation that is read on the thread that answers; more takes a millisecond and longer.
+pub const LOG_AT_ONCE_BYTES: usize = 64 << 10;
 /// Log that goes back with an answer.
 pub const LOG_TAIL_BYTES: usize = 4096;
 /// Lines that are kept in memory per function.

@@ -123,6 +123,17 @@ async fn an_instance_is_bound_once_and_reused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flood_of_log_lines_is_read_beside_the_path() {
+    let fixture = fixture(host(), BOUNDS).await;
+    let lines = "x\n".repeat(limits::LOG_AT_ONCE_BYTES);
+    let outcome = fixture.invoke(json!({"answer": 1, "log": lines})).await.expect("it runs");
+    assert_eq!(outcome.answer, Answer::Response("1".into()));
+    let tail = String::from_utf8_lossy(&outcome.log_tail);
+    assert!(tail.contains("\nx\nEND RequestId: r\nREPORT"), "{tail}");
+    assert_eq!((fixture.instances(), fixture.dispatcher.turns.load().running), ((1, 1), 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fresh_instance_is_busy_until_it_is_reset() {
     let mut fixture = fixture(host(), BOUNDS).await;
     fixture.mode = StateMode::Fresh;

@@ -347,7 +347,15 @@ impl Following {
             Err(taken_bytes) => Ok(flight.evict(taken_bytes)),
             Ok(Ok(stopped)) => {
                 let slept = stopped.usage.slept;
-                let outcome = flight.conclude(stopped, None);
+                let is_long = stopped.log.len() > limits::LOG_AT_ONCE_BYTES;
+                let conclude = move || flight.conclude(stopped, None);
+                // Other invocations are not to wait for this one's log.
+                let outcome = if is_long {
+                    let concluded = tokio::task::spawn_blocking(conclude).await;
+                    concluded.map_err(|error| Refusal::Platform(error.to_string()))?
+                } else {
+                    conclude()
+                };
                 turn.note(outcome.timing.bind, slept);
                 Ok(outcome)
             }
