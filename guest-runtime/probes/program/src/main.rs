@@ -4,6 +4,7 @@
 //! that ends the program by SIGABRT, with the reason in the log.
 
 mod attack;
+mod canaries;
 mod device;
 mod ending;
 mod events;
@@ -36,6 +37,7 @@ pub enum Probe {
 
 const FAMILIES: &[&[(&str, Probe)]] = &[
     attack::PROBES,
+    canaries::PROBES,
     ending::PROBES,
     events::PROBES,
     files::PROBES,

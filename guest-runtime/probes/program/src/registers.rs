@@ -44,11 +44,33 @@ struct Areas {
 /// Waits for each event with a different pattern in every register, and answers with what had changed ("" if nothing) after
 /// the number of the wait.
 fn registers(mut device: Device) {
-    let mut areas = Box::new(Areas { before: [0; AREA_BYTES], after: [0; AREA_BYTES] });
     for wait in 0_u64.. {
         let seed = 0x1111_1111_1111_1111_u64.wrapping_mul(wait % 7 + 1) ^ 0x0123_4567_89ab_cdef;
-        let mut header = [0; HEADER_BYTES];
+        let (header, changed) = Registers::new(seed).wait(&device);
+        device.rest(header);
+        device.answer(&[&wait.to_le_bytes()[..], changed.as_bytes()].concat());
+    }
+}
+
+/// Something for every register.
+pub struct Registers {
+    seed: u64,
+    areas: Box<Areas>,
+    sets: u64,
+}
+
+impl Registers {
+    /// Patterns that the seed decides; those of vectors its lowest byte.
+    pub fn new(seed: u64) -> Registers {
+        let mut areas = Box::new(Areas { before: [0; AREA_BYTES], after: [0; AREA_BYTES] });
         let sets = pattern(&mut areas.before, seed as u8 | 1);
+        Registers { seed, areas, sets }
+    }
+
+    /// Waits for the header of an event with these in the registers; names those that had something else in them then.
+    pub fn wait(mut self, device: &Device) -> (Header, String) {
+        let Registers { seed, ref mut areas, sets } = self;
+        let mut header = [0; HEADER_BYTES];
         let mut general = General {
             rbx: seed,
             rbp: seed.rotate_left(1),
@@ -84,8 +106,7 @@ fn registers(mut device: Device) {
             changed += " GS base or direction flag";
         }
         changed += &compare(&areas.before, &areas.after, sets);
-        device.rest(Header::from_bytes(header));
-        device.answer(&[&wait.to_le_bytes()[..], changed.as_bytes()].concat());
+        (Header::from_bytes(header), changed)
     }
 }
 

@@ -66,7 +66,7 @@ pub fn block(how: i32, signals: &[i32]) {
     assert_eq!(unsafe { libc::pthread_sigmask(how, &set(signals), null_mut()) }, 0);
 }
 
-fn is_pending(signal: i32) -> bool {
+pub fn is_pending(signal: i32) -> bool {
     let mut pending = MaybeUninit::uninit();
     unsafe { libc::sigpending(pending.as_mut_ptr()) == 0 && libc::sigismember(pending.as_ptr(), signal) == 1 }
 }
