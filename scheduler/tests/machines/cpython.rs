@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::callers::{deploy, error, invoke, new, response, wait_until_ready, zip};
 
 /// What `python3` of this host says of itself; `None`, said aloud, where there is none.
-fn host_python() -> Option<String> {
+pub(crate) fn host_python() -> Option<String> {
     let output = Command::new("python3").args(["-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"]).output();
     let version = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
     if version.is_none() {
@@ -22,7 +22,7 @@ fn host_python() -> Option<String> {
     version.map(|text| String::from_utf8_lossy(&text).trim().to_owned())
 }
 
-fn runtime_of(version: &str) -> String {
+pub(crate) fn runtime_of(version: &str) -> String {
     version.rsplit_once('.').map_or(String::new(), |(minor, _)| format!("python{minor}"))
 }
 

@@ -4,6 +4,7 @@
 
 mod behaviour;
 mod callers;
+mod canaries;
 mod cpython;
 mod shares;
 mod survival;
@@ -47,6 +48,7 @@ const RESTART_TESTS: &[(&str, RestartTest)] = tests![
     survival::a_restart_loads_what_is_there,
     survival::what_was_acknowledged_survives_a_kill,
     shares::machines_are_held_to_processors,
+    canaries::nothing_is_left_for_the_next,
     cpython::functions_run_on_the_hosts_interpreter,
     cpython::what_is_not_there_says_so,
     cpython::a_package_takes_no_memory_of_the_instance,
