@@ -34,6 +34,25 @@ pub struct Function {
     pub tags: BTreeMap<String, String>,
     /// Concurrency kept for this function, and its limit.
     pub reserved_concurrency: Option<u32>,
+    /// Instances that shall always be there.
+    #[serde(default)]
+    pub provisioned_concurrency: Option<ProvisionedRequest>,
+}
+
+impl Function {
+    /// Whether it is being created.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.state == FunctionState::Pending
+    }
+}
+
+/// What was asked for of provisioned concurrency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvisionedRequest {
+    /// Instances.
+    pub requested: u32,
+    /// Milliseconds since 1970, when.
+    pub modified_ms: u64,
 }
 
 /// The package of a function or layer.

@@ -31,6 +31,10 @@ pub(crate) struct Instance {
     pub(crate) served: u64,
     /// Whether its memory is the snapshot's: the next event carries what differs between instances.
     pub(crate) is_restored: bool,
+    /// Whether it was idle before its first event: nobody has waited for its bind.
+    pub(crate) is_ahead: bool,
+    /// Whether it was bound because it was wanted before anyone called.
+    pub(crate) is_provisioned: bool,
     /// Whether it has given back the memory that it needs only to be fast.
     pub(crate) is_trimmed: bool,
     /// Since when it waits.
@@ -59,6 +63,8 @@ impl Instance {
             reset: Duration::ZERO,
             served: 0,
             is_restored: true,
+            is_ahead: false,
+            is_provisioned: false,
             is_trimmed: false,
             idle_since: now,
             _member: Member::default(),

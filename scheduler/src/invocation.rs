@@ -52,7 +52,7 @@ pub enum Answer {
 /// What an invocation was run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// An instance that had served before, with its memory as it was left.
+    /// An instance that had served before, with its memory as it was left, or that was bound before the invocation came.
     Warm,
     /// An instance that had served before, with its memory put back.
     Fresh,

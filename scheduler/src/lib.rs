@@ -38,7 +38,7 @@ pub mod shares;
 pub mod status;
 
 pub use configuration::{Configuration, ConfigurationChange, LogFormat, Logging};
-pub use function::{Code, Function, FunctionState, NewFunction, Reason, UpdateStatus};
+pub use function::{Code, Function, FunctionState, NewFunction, ProvisionedRequest, Reason, UpdateStatus};
 pub use invocation::{Answer, Invocation, LogLine, Outcome, Start, Timing};
 pub use layer::{AboutLayer, LayerFilter, LayerId, LayerStatement, LayerVersion, NewLayer, UsedLayer};
 pub use machine::vmm::ZYGOTE_ARGUMENT;
@@ -50,4 +50,4 @@ pub use package::PackageError;
 pub use platform::Platform;
 pub use refusal::{OpenError, Refusal, ThrottleReason};
 pub use settings::{CpuShares, Settings, StateMode};
-pub use status::{Reservation, Status};
+pub use status::{Provision, Provisioned, ProvisionedState, Reservation, Status};

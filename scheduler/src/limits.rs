@@ -115,6 +115,10 @@ pub const TURNS_MAX: f64 = 1024.0;
 pub const KEEPER_PERIOD: Duration = Duration::from_millis(250);
 /// The same while memory is low: two processors may take 30 MB between two looks.
 pub const KEEPER_PERIOD_LOW: Duration = Duration::from_millis(50);
+/// Instances of a function that are bound at a time before anyone calls.
+pub const BINDS_AHEAD: usize = 2;
+/// After one of them could not be bound, how long none is tried.
+pub const BIND_AHEAD_PAUSE: Duration = Duration::from_secs(2);
 /// Between two shells that are bound to a runtime ahead of time.
 pub const PRIME_PAUSE: Duration = Duration::from_millis(20);
 /// Age at which an idle instance gives back memory that it needs only to be fast…

@@ -43,6 +43,8 @@ pub struct Status {
     pub concurrency_limit: u32,
     /// Concurrency that functions have reserved.
     pub reservations: Vec<Reservation>,
+    /// Instances that functions have before anyone calls.
+    pub provisions: Vec<Provision>,
     /// Most instances.
     pub instances_limit: usize,
     /// Most instances of one function.
@@ -55,6 +57,45 @@ pub struct Status {
     pub memory_reserve_bytes: u64,
     /// Memory that the host has left, if it has been looked at.
     pub memory_available_bytes: Option<u64>,
+}
+
+/// The provisioned concurrency of a function, and its use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provision {
+    /// Name of the function.
+    pub function: String,
+    /// What was asked for, and what there is.
+    pub provisioned: Provisioned,
+    /// Invocations in flight that have a part of it.
+    pub in_flight: u32,
+    /// Since it was asked for, or since the start: invocations that came when all of it was in use.
+    pub spilled_total: u64,
+}
+
+/// Provisioned concurrency: what was asked for, and what there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provisioned {
+    /// Instances that shall be there.
+    pub requested: u32,
+    /// Those that are there or are being bound.
+    pub allocated: u32,
+    /// Those that are bound, busy or idle.
+    pub available: u32,
+    /// What that means.
+    pub state: ProvisionedState,
+    /// Milliseconds since 1970, when it was asked for.
+    pub modified_ms: u64,
+}
+
+/// How far provisioned concurrency is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProvisionedState {
+    /// It takes its time.
+    InProgress,
+    /// All of it is there.
+    Ready,
+    /// It is not, for this reason. The platform goes on trying.
+    Failed(String),
 }
 
 /// The concurrency that a function has to itself.

@@ -28,6 +28,7 @@ pub(crate) fn function(name: &str) -> Function {
         last_update_reason: None,
         tags: [("a".to_owned(), "b".to_owned())].into(),
         reserved_concurrency: None,
+        provisioned_concurrency: None,
     }
 }
 

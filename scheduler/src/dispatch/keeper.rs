@@ -38,13 +38,25 @@ fn look(dispatcher: &Arc<Dispatcher>, memory: Look) -> (bool, usize) {
         while lane.idle_since().is_some_and(|since| too_old(now.saturating_duration_since(since))) {
             lane.drop_oldest();
         }
+        lane.retry_ahead(now);
     }
     trim(dispatcher, now);
     dispatcher.backing.seen(memory.available_bytes, memory.is_stalling);
     let is_low = dispatcher.backing.is_low();
-    let ended = if is_low { dispatcher.evict_some() } else { 0 };
+    let ended = if is_low { make_way(dispatcher, now) } else { 0 };
     dispatcher.feed();
     (is_low, ended)
+}
+
+/// Ends some of the instances that may be ended, or, if there are none, of those that should be kept. Says how many.
+fn make_way(dispatcher: &Dispatcher, now: Instant) -> usize {
+    let ended = dispatcher.evict_some();
+    if ended > 0 {
+        return ended;
+    }
+    let (idle, _, _) = dispatcher.totals();
+    let most_idle = || dispatcher.lanes().into_iter().max_by_key(|lane| lane.load().idle);
+    (0..idle.div_ceil(8)).filter(|_| most_idle().is_some_and(|lane| lane.give_up_kept(now))).count()
 }
 
 /// Lets instances that are not in steady use give back what they do not need, a few at a time.

@@ -11,17 +11,25 @@
 //!
 //! Who waits is served by whichever instance is there first, one that becomes free or one that is bound: a bind is for the lane,
 //! not for a caller. Each instance is in exactly one place, as a value; its [`Seat`] counts it wherever that is.
+//! A lane can also be told to have instances before anyone calls ([`ahead`]).
+
+mod ahead;
+mod lease;
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
 };
 
+use ahead::Ahead;
+#[cfg(test)]
+pub(super) use ahead::Progress;
+use lease::Held;
+pub(crate) use lease::{Lease, Seat};
 use tokio::sync::oneshot;
 
 use super::{
-    Dispatcher, NoRoom, Room,
-    tenants::Tenant,
+    Dispatcher, NoRoom,
     turns::{LaneId, Turn, timed_out},
 };
 use crate::{
@@ -54,6 +62,7 @@ struct State {
     binding: usize,
     /// Instances that are being reset or trimmed.
     away: usize,
+    ahead: Ahead,
     /// Nothing is kept idle any more.
     is_retired: bool,
     /// In the dispatcher's queue for room.
@@ -69,25 +78,6 @@ pub(crate) struct Load {
     pub(crate) instances: usize,
     /// Those who have a turn, and wait for an instance.
     pub(crate) waiting: usize,
-}
-
-/// An instance with its place in the counts. Dropping it ends the instance, and then frees the place.
-struct Held {
-    instance: Instance,
-    seat: Seat,
-}
-
-/// The place of an instance in the counts of its lane and of the dispatcher.
-pub(crate) struct Seat {
-    lane: Weak<Lane>,
-    pub(crate) tenant: Arc<Tenant>,
-    _room: Room,
-}
-
-/// An instance for one invocation. Goes back to its lane if it is not taken.
-pub(crate) struct Lease {
-    lane: Arc<Lane>,
-    held: Option<Held>,
 }
 
 impl Lane {
@@ -169,10 +159,17 @@ impl Lane {
 
     /// Refuses those who wait, unless there are instances that they may wait for.
     fn no_room(&self, refusal: &Refusal) {
-        if self.state().instances > 0 {
-            return self.wait_for_room();
-        }
-        let waiting = std::mem::take(&mut self.state().waiting);
+        let waiting = {
+            let mut state = self.state();
+            if state.wants_ahead() {
+                state.pause_ahead(self.dispatcher.clock.now(), "The host has too little memory for it.".into());
+            }
+            if !state.waiting.is_empty() && state.instances > 0 {
+                drop(state);
+                return self.wait_for_room();
+            }
+            std::mem::take(&mut state.waiting)
+        };
         waiting.into_iter().for_each(|turn| drop(turn.send(Err(refusal.clone()))));
     }
 
@@ -188,7 +185,7 @@ impl Lane {
         let is_wanted = {
             let mut state = self.state();
             state.is_hungry = false;
-            state.waiting.len() > state.binding
+            state.waiting.len() > state.binding || state.wants_ahead()
         };
         self.supply();
         is_wanted
@@ -199,11 +196,15 @@ impl Lane {
         self.state().binding -= 1;
         match bound {
             Ok(instance) => {
+                self.state().ahead_goes_well();
                 seat.tenant = self.dispatcher.tenants.add(instance.pid());
                 self.give_back(instance, seat);
+                self.supply();
             }
             Err(why) => {
                 tracing::error!(%why, "a shell cannot be bound");
+                // Before its place is free, or the next would be bound at once, and fail.
+                self.state().pause_ahead(self.dispatcher.clock.now(), why.clone());
                 drop(seat);
                 // Someone must hear of it, or callers would wait while binds fail for ever.
                 let refusal = Refusal::Platform(format!("no instance can be made: {why}"));
@@ -248,7 +249,11 @@ impl Lane {
             let mut state = self.state();
             let Some(turn) = state.waiting.pop_front() else {
                 // Room that nobody here needs is for those who wait for it elsewhere.
-                if !state.is_retired && !self.dispatcher.is_anyone_hungry() {
+                if !state.is_retired && (!state.has_spare() || !self.dispatcher.is_anyone_hungry()) {
+                    if held.instance.served == 0 {
+                        held.instance.is_ahead = true;
+                        held.instance.is_provisioned = !state.has_spare();
+                    }
                     let at = state.idle.partition_point(|other| other.instance.idle_since <= held.instance.idle_since);
                     state.idle.insert(at, held);
                     return;
@@ -299,21 +304,23 @@ impl Lane {
         let idle = {
             let mut state = self.state();
             state.is_retired = true;
+            state.ahead = Ahead::default();
             std::mem::take(&mut state.idle)
         };
         drop(idle);
     }
 
-    /// Since when the oldest idle instance is idle.
+    /// Since when the oldest idle instance is idle, if it may be ended.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        self.state().idle.first().map(|held| held.instance.idle_since)
+        let state = self.state();
+        state.idle.first().filter(|_| state.has_spare()).map(|held| held.instance.idle_since)
     }
 
-    /// Ends the oldest idle instance; false if there is none.
+    /// Ends the oldest idle instance; false if there is none that may be ended.
     pub(super) fn drop_oldest(&self) -> bool {
         let oldest = {
             let mut state = self.state();
-            if state.idle.is_empty() { None } else { Some(state.idle.remove(0)) }
+            if state.idle.is_empty() || !state.has_spare() { None } else { Some(state.idle.remove(0)) }
         };
         oldest.is_some()
     }
@@ -354,10 +361,11 @@ impl Lane {
         Load { idle: state.idle.len(), instances: state.instances, waiting: state.waiting.len() }
     }
 
-    /// Whether somebody waits for whom no instance is on its way. They all have a turn: what they wait for can run.
+    /// Whether somebody waits for whom no instance is on its way, or one is wanted ahead. Those who wait all have a turn: what they wait for can run.
     fn wants_bind(&self, state: &State) -> bool {
         let coming = state.binding + state.away;
-        state.waiting.len() > coming && state.instances < self.dispatcher.bounds.instances_per_function_max
+        let is_awaited = state.waiting.len() > coming;
+        is_awaited && state.instances < self.dispatcher.bounds.instances_per_function_max || state.wants_ahead()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -370,32 +378,8 @@ enum Entered {
     Waits(oneshot::Receiver<Result<Lease, Refusal>>),
 }
 
-impl Lease {
-    /// The instance, to be given back with its seat, or dropped before it.
-    pub(crate) fn take(mut self) -> Option<(Instance, Seat)> {
-        self.held.take().map(|held| (held.instance, held.seat))
-    }
-}
-
 impl Drop for Lane {
     fn drop(&mut self) {
         self.dispatcher.turns.remove(self.line);
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(Held { instance, seat }) = self.held.take() {
-            self.lane.give_back(instance, seat);
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if let Some(lane) = self.lane.upgrade() {
-            lane.state().instances -= 1;
-            lane.supply();
-        }
     }
 }

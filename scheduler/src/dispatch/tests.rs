@@ -2,6 +2,7 @@
 
 mod memory;
 mod overload;
+mod provisioned;
 
 use std::{future::Future, sync::atomic::AtomicUsize};
 

@@ -114,7 +114,7 @@ impl InvokeMeta<'_> {
             identity: None,
             trace_id: None,
             tenant_id: None,
-            restore: Some(RestoreMeta::new(INIT_STREAM)),
+            restore: Some(RestoreMeta::new(INIT_STREAM, false)),
         }
     }
 
@@ -133,8 +133,12 @@ pub(crate) struct RestoreMeta<'a> {
 
 impl<'a> RestoreMeta<'a> {
     /// For the instance with that log stream.
-    pub(crate) fn new(log_stream_name: &'a str) -> RestoreMeta<'a> {
-        RestoreMeta { environment: BTreeMap::from([("AWS_LAMBDA_LOG_STREAM_NAME", log_stream_name)]), log_stream_name }
+    pub(crate) fn new(log_stream_name: &'a str, is_provisioned: bool) -> RestoreMeta<'a> {
+        let mut environment = BTreeMap::from([("AWS_LAMBDA_LOG_STREAM_NAME", log_stream_name)]);
+        if is_provisioned {
+            environment.insert("AWS_LAMBDA_INITIALIZATION_TYPE", "provisioned-concurrency");
+        }
+        RestoreMeta { environment, log_stream_name }
     }
 }
 
@@ -188,8 +192,12 @@ mod tests {
             json,
             r#"{"request_id":"r","deadline_ms":5,"invoked_function_arn":"a","client_context":null,"identity":null,"trace_id":null,"tenant_id":null}"#
         );
-        meta.restore = Some(RestoreMeta::new("s"));
-        let json: Value = serde_json::to_value(&meta).expect("JSON");
-        assert_eq!(json["restore"]["environment"]["AWS_LAMBDA_LOG_STREAM_NAME"], "s");
+        for (is_provisioned, initialization) in [(false, Value::Null), (true, "provisioned-concurrency".into())] {
+            meta.restore = Some(RestoreMeta::new("s", is_provisioned));
+            let json: Value = serde_json::to_value(&meta).expect("JSON");
+            let environment = &json["restore"]["environment"];
+            assert_eq!(environment["AWS_LAMBDA_LOG_STREAM_NAME"], "s");
+            assert_eq!(environment["AWS_LAMBDA_INITIALIZATION_TYPE"], initialization);
+        }
     }
 }

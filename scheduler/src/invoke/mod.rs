@@ -148,6 +148,7 @@ impl Flight {
         let configuration = &revision.configuration;
         let timeout = Duration::from_secs(configuration.timeout_s.into());
         let start = match instance.served {
+            0 if instance.is_ahead => Start::Warm,
             0 => Start::Bound,
             _ if instance.is_restored => Start::Fresh,
             _ => Start::Warm,
@@ -161,7 +162,7 @@ impl Flight {
             identity: None,
             trace_id: invocation.trace_id.as_deref(),
             tenant_id: None,
-            restore: instance.is_restored.then(|| RestoreMeta::new(&stream)),
+            restore: instance.is_restored.then(|| RestoreMeta::new(&stream, instance.is_provisioned)),
         };
         let meta = meta.to_json();
         let event = Event { kind: mayfly_abi::record::INVOKE, meta: &meta, payload: &invocation.payload };

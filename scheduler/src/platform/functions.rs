@@ -39,6 +39,7 @@ pub(super) async fn create(inner: &Arc<Inner>, new: NewFunction) -> Result<Funct
         last_update_reason: None,
         tags,
         reserved_concurrency: None,
+        provisioned_concurrency: None,
         configuration,
     };
     let this = inner.clone();
@@ -191,7 +192,7 @@ async fn keep_and_change(
 }
 
 /// Changes the record of a function that exists.
-async fn change_record(
+pub(super) async fn change_record(
     inner: &Arc<Inner>,
     name: &str,
     decide: impl FnOnce(&Record) -> Result<Record, Refusal> + Send + 'static,

@@ -1,6 +1,6 @@
 //! The platform as a gateway sees it.
 //!
-//! `open` puts it together; `functions` and `layers` change the catalog, `packages` keeps zips; `serving` has what answers invocations, and deploys it;
+//! `open` puts it together; `functions`, `provisioned` and `layers` change the catalog, `packages` keeps zips; `serving` has what answers invocations, and deploys it;
 //! `orphans` removes files; `status` is what all of it is doing;
 //! this file is the list of what can be asked.
 
@@ -9,6 +9,7 @@ mod layers;
 mod open;
 mod orphans;
 mod packages;
+mod provisioned;
 mod serving;
 mod status;
 
@@ -39,7 +40,7 @@ use crate::{
     machine::Host,
     refusal::{OpenError, Refusal},
     settings::{Settings, StateMode},
-    status::Status,
+    status::{Provisioned, Status},
 };
 
 /// All of it: the catalog, the deploys, the machines. Cheap to clone.
@@ -62,6 +63,8 @@ struct Inner {
     slots: Mutex<HashMap<String, Arc<Slot>>>,
     /// Held shared from the writing of a package to the record that names it, alone while orphans are collected.
     files: tokio::sync::RwLock<()>,
+    /// Held by who tells lanes how many instances to keep.
+    provisioning: Mutex<()>,
     package_checks: tokio::sync::Semaphore,
     deploys: AtomicUsize,
     answered: AtomicU64,
@@ -145,6 +148,20 @@ impl Platform {
     /// No such function, or too little would be left for the others.
     pub async fn set_reserved_concurrency(&self, name: &str, reserved: Option<u32>) -> Result<Function, Refusal> {
         functions::set_reserved_concurrency(&self.inner, name, reserved).await
+    }
+
+    /// Sets or takes away (`None`) how many instances of a function are there before anyone calls.
+    ///
+    /// # Errors
+    /// No such function, or more than the account or the server has.
+    pub async fn set_provisioned_concurrency(&self, name: &str, wanted: Option<u32>) -> Result<Function, Refusal> {
+        provisioned::set(&self.inner, name, wanted).await
+    }
+
+    /// How far that is, if it was asked for.
+    #[must_use]
+    pub fn provisioned_concurrency(&self, function: &Function) -> Option<Provisioned> {
+        self.inner.provisioned(function)
     }
 
     /// Sets tags and takes others away.

@@ -65,6 +65,8 @@ pub(super) async fn open_with(
     for record in catalog.all() {
         let function = &record.function;
         concurrency.reserve(&function.configuration.name, function.reserved_concurrency);
+        let provisioned = function.provisioned_concurrency.map(|request| request.requested);
+        concurrency.provision(&function.configuration.name, provisioned);
     }
     let pool = Arc::new(Pool::start(host.clone(), settings.shells));
     let cpus = settings.vm_cpus.clone().unwrap_or_else(Cpus::of_this_process);
@@ -89,6 +91,7 @@ pub(super) async fn open_with(
         deployer,
         slots: Mutex::new(HashMap::new()),
         files: tokio::sync::RwLock::new(()),
+        provisioning: Mutex::new(()),
         package_checks: tokio::sync::Semaphore::new(limits::CHECKS_AT_A_TIME),
         deploys: AtomicUsize::new(0),
         answered: AtomicU64::new(0),
@@ -114,6 +117,7 @@ async fn come_up(inner: Arc<Inner>) {
         }
     }
     inner.clone().collect_all().await;
+    inner.load_all_provisioned().await;
     let offer = inner.deployer.offer.clone();
     let Ok(Some(usual)) = blocking(move || Ok(offer.usual())).await else { return };
     if let Err(error) = inner.deployer.base(&usual).await {

@@ -39,7 +39,7 @@ pub(super) enum With {
 }
 
 impl Slot {
-    fn get(&self) -> Option<Arc<Serving>> {
+    pub(super) fn get(&self) -> Option<Arc<Serving>> {
         self.serving.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -117,6 +117,7 @@ impl Inner {
             let serving =
                 loaded.map_err(|error| Refusal::Platform(format!("the function cannot be loaded: {error}")))?;
             slot.put(serving.clone());
+            self.keep_provisioned(&name);
             Ok(serving)
         });
         load.await.map_err(|error| Refusal::Platform(error.to_string()))?
@@ -167,7 +168,10 @@ impl Inner {
         let error = loaded.as_ref().err().cloned();
         match loaded {
             // Before it is recorded: who reads that the update is done must not be answered by what was there before.
-            Ok(serving) => slot.put(serving),
+            Ok(serving) => {
+                slot.put(serving);
+                self.keep_provisioned(name);
+            }
             Err(error) => tracing::error!(function = name, %error, "a deploy failed"),
         }
         match self.clone().mark(name.to_owned(), wanted, error).await {

@@ -42,6 +42,7 @@ impl Inner {
             resets_total: self.dispatcher.resets.load(Ordering::Relaxed),
             concurrency_limit: self.settings.account_concurrency,
             reservations,
+            provisions: self.provisions(),
             instances_limit: self.settings.instances_max,
             instances_per_function_limit: self.settings.instances_per_function_max,
             queue_per_function_limit: self.settings.queue_per_function,

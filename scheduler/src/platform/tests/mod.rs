@@ -1,6 +1,7 @@
 //! The life of functions and layers, with machines that follow a script.
 
 mod layers;
+mod provisioned;
 
 use std::io::Write as _;
 

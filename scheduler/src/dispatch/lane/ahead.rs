@@ -1,0 +1,111 @@
+//! Instances that are bound before anyone calls, and kept: provisioned concurrency.
+//!
+//! As long as a lane has fewer instances than it shall have, busy ones counted, it binds another, a few at a time so that callers of other lanes do
+//! not queue behind that. If one cannot be bound, the next try comes later, at a look of the keeper. What is above that number is idle like any other;
+//! what is not is given up only when memory is low and nothing else is left to give up.
+
+use super::{Lane, State};
+use crate::{clock::Instant, limits};
+
+/// What is wanted of a lane before anyone calls.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    /// Instances that shall be there.
+    pub(super) wanted: usize,
+    /// Why there are fewer, if that did not only take its time.
+    trouble: Option<String>,
+    /// Not before then is another bound for this.
+    not_before: Option<Instant>,
+}
+
+/// How far a lane is with what is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Instances that are there or being bound, as far as they are wanted.
+    pub(crate) allocated: usize,
+    /// Those that are bound.
+    pub(crate) available: usize,
+    /// Why there are fewer than wanted, if that does not only take its time.
+    pub(crate) trouble: Option<String>,
+}
+
+impl State {
+    /// Whether another instance shall be bound that nobody waits for.
+    pub(super) fn wants_ahead(&self) -> bool {
+        !self.is_retired
+            && self.ahead.not_before.is_none()
+            && self.instances < self.ahead.wanted
+            && self.binding < limits::BINDS_AHEAD
+    }
+
+    /// Whether there are more instances than must be kept.
+    pub(super) fn has_spare(&self) -> bool {
+        self.instances > self.ahead.wanted
+    }
+
+    /// One could not be bound, or was given up: no other is bound ahead for a while.
+    pub(super) fn pause_ahead(&mut self, now: Instant, trouble: String) {
+        self.ahead.trouble = Some(trouble);
+        self.ahead.not_before = Some(now + limits::BIND_AHEAD_PAUSE);
+    }
+
+    /// One was bound.
+    pub(super) fn ahead_goes_well(&mut self) {
+        self.ahead.trouble = None;
+    }
+}
+
+impl Lane {
+    /// From now on, so many instances shall be there whether or not anyone calls.
+    pub(crate) fn keep_ahead(&self, wanted: usize) {
+        {
+            let mut state = self.state();
+            if state.is_retired {
+                return;
+            }
+            let wanted = wanted.min(self.dispatcher.bounds.instances_per_function_max);
+            state.ahead = Ahead { wanted, ..Ahead::default() };
+        }
+        self.supply();
+    }
+
+    /// How far it is with that.
+    pub(crate) fn progress(&self) -> Progress {
+        let state = self.state();
+        let wanted = state.ahead.wanted;
+        Progress {
+            allocated: state.instances.min(wanted),
+            available: (state.instances - state.binding).min(wanted),
+            trouble: state.ahead.trouble.clone().filter(|_| state.instances - state.binding < wanted),
+        }
+    }
+
+    /// Tries again what could not be bound ahead, when it is time.
+    pub(in crate::dispatch) fn retry_ahead(&self, now: Instant) {
+        let is_time = {
+            let mut state = self.state();
+            let is_time = state.ahead.not_before.is_some_and(|then| now >= then);
+            if is_time {
+                state.ahead.not_before = None;
+            }
+            is_time
+        };
+        if is_time {
+            self.supply();
+        }
+    }
+
+    /// Ends the oldest idle instance though it should be kept; false if there is none.
+    pub(in crate::dispatch) fn give_up_kept(&self, now: Instant) -> bool {
+        let oldest = {
+            let mut state = self.state();
+            if state.idle.is_empty() {
+                return false;
+            }
+            state.pause_ahead(now, "The host has too little memory for it.".into());
+            state.idle.remove(0)
+        };
+        drop(oldest);
+        true
+    }
+}
