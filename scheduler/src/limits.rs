@@ -119,6 +119,10 @@ pub const KEEPER_PERIOD_LOW: Duration = Duration::from_millis(50);
 pub const BINDS_AHEAD: usize = 2;
 /// After one of them could not be bound, how long none is tried.
 pub const BIND_AHEAD_PAUSE: Duration = Duration::from_secs(2);
+/// How long the end of an update waits for the instances that are provisioned for the function…
+pub const PROVIDE_FIRST: Duration = Duration::from_secs(5);
+/// … and how often it looks.
+pub const PROVIDE_LOOK: Duration = Duration::from_millis(5);
 /// Between two shells that are bound to a runtime ahead of time.
 pub const PRIME_PAUSE: Duration = Duration::from_millis(20);
 /// Age at which an idle instance gives back memory that it needs only to be fast…

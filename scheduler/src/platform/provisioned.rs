@@ -1,13 +1,18 @@
 //! Provisioned concurrency: checked against what the account and the server have, recorded, and then the business of the function's lane.
 //!
-//! What is recorded holds for whatever answers: a new revision's lane is told when it takes its place, and after a restart functions with provisioned
+//! What is recorded holds for whatever answers: a new revision's lane has its instances before it takes its place, and after a restart functions with provisioned
 //! concurrency are loaded without being called.
 
 use std::sync::{Arc, PoisonError};
 
-use super::{Inner, functions::change_record, serving::With};
+use super::{
+    Inner,
+    functions::change_record,
+    serving::{Serving, With},
+};
 use crate::{
     function::{Function, ProvisionedRequest},
+    limits,
     refusal::Refusal,
     status::{Provision, Provisioned, ProvisionedState},
 };
@@ -43,11 +48,32 @@ impl Inner {
     pub(super) fn keep_provisioned(&self, name: &str) {
         // Whoever is last to read the record is last to tell the lane.
         let _one_at_a_time = self.provisioning.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever shuts down has ended what answers, and wants no more of it.
+        if self.check_open().is_err() {
+            return;
+        }
         let request = self.catalog.get(name).and_then(|record| record.function.provisioned_concurrency);
         let slot = self.slots.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         let serving = slot.and_then(|slot| slot.get());
         if let Some(With::Lane(lane)) = serving.as_ref().map(|serving| &serving.with) {
             lane.keep_ahead(request.map_or(0, |request| request.requested as usize));
+        }
+    }
+
+    /// Lets what shall answer have its instances while what was there before still does, so that nobody waits for a bind after an update. If they take
+    /// too long, since the old ones have the room for one, it goes without.
+    pub(super) async fn provide_first(&self, name: &str, next: &Serving) {
+        let request = self.catalog.get(name).and_then(|record| record.function.provisioned_concurrency);
+        let (Some(request), With::Lane(lane)) = (request, &next.with) else { return };
+        let wanted = request.requested as usize;
+        lane.keep_ahead(wanted);
+        let deadline = self.clock.now() + limits::PROVIDE_FIRST;
+        let is_coming = || {
+            let progress = lane.progress();
+            progress.available < wanted && progress.trouble.is_none()
+        };
+        while is_coming() && self.clock.now() < deadline {
+            tokio::time::sleep(limits::PROVIDE_LOOK).await;
         }
     }
 
@@ -65,9 +91,8 @@ impl Inner {
     }
 
     async fn load_one(self: &Arc<Self>, name: &str) {
-        if self.record(name).is_ok_and(|record| record.serving.is_some())
-            && let Err(refusal) = self.clone().serving(name).await
-        {
+        let is_wanted = self.check_open().is_ok() && self.record(name).is_ok_and(|record| record.serving.is_some());
+        if is_wanted && let Err(refusal) = self.clone().serving(name).await {
             tracing::warn!(function = name, %refusal, "a function with provisioned concurrency cannot be loaded");
         }
     }

@@ -169,6 +169,7 @@ impl Inner {
         match loaded {
             // Before it is recorded: who reads that the update is done must not be answered by what was there before.
             Ok(serving) => {
+                self.provide_first(name, &serving).await;
                 slot.put(serving);
                 self.keep_provisioned(name);
             }

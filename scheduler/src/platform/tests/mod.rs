@@ -40,6 +40,20 @@ async fn platform(directory: &tempfile::TempDir, host: ScriptedHost) -> (Platfor
     (platform.expect("it opens"), counts)
 }
 
+/// As after a restart: the catalog is closed with the last task of the platform before.
+async fn reopened(directory: &tempfile::TempDir) -> (Platform, Arc<Counts>) {
+    for _ in 0..1000 {
+        let host = ScriptedHost::default();
+        let counts = host.counts.clone();
+        match open::open_with(settings(directory), Arc::new(host), PROGRAM, Clock::System).await {
+            Ok(platform) => return (platform, counts),
+            Err(OpenError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the platform before does not end");
+}
+
 fn new(name: &str) -> NewFunction {
     NewFunction {
         configuration: Configuration {
@@ -214,19 +228,7 @@ async fn a_restart_finds_everything() {
         // The catalog is closed with the last of the platform's tasks.
         drop(platform);
     }
-    let (platform, counts) = {
-        let mut tries = 0;
-        loop {
-            let host = ScriptedHost::default();
-            let counts = host.counts.clone();
-            match open::open_with(settings(&directory), Arc::new(host), PROGRAM, Clock::System).await {
-                Ok(platform) => break (platform, counts),
-                Err(OpenError::Locked { .. }) if tries < 200 => tries += 1,
-                Err(error) => panic!("{error}"),
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
+    let (platform, counts) = reopened(&directory).await;
     assert_eq!(settled(&platform, "undone").await.state, FunctionState::Active);
     invoke(&platform, "undone", json!({})).await.expect("it runs");
     let throttled = invoke(&platform, "done", json!({})).await;

@@ -34,14 +34,15 @@ async fn it_is_made_and_survives_updates_and_restarts() {
     assert_eq!(platform.invoke(invocation()).await.expect("it runs").start, Start::Warm);
     let before = Counts::get(&counts.binds);
     platform.update_code("f", zip("two"), None, false).await.expect("it begins");
-    settled(&platform, "f").await;
-    there(&platform, "f", 3).await;
+    let updated = settled(&platform, "f").await;
+    assert_eq!(platform.provisioned_concurrency(&updated).map(|of| of.state), Some(ProvisionedState::Ready));
     assert!(Counts::get(&counts.binds) >= before + 3, "those of the new revision");
+    assert_eq!(platform.invoke(invocation()).await.expect("it runs").start, Start::Warm);
     assert_eq!(platform.status().instances_idle, 3, "those of the old one have gone");
     platform.shutdown(Duration::from_secs(1)).await;
     drop(platform);
 
-    let (platform, _) = super::platform(&directory, ScriptedHost::default()).await;
+    let (platform, _) = reopened(&directory).await;
     assert_eq!(there(&platform, "f", 3).await.modified_ms, provisioned.modified_ms);
     platform.set_provisioned_concurrency("f", None).await.expect("it can");
     let function = platform.function("f").expect("it is there");
