@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 import zipfile
 
@@ -183,6 +184,43 @@ def check_errors():
     client.delete_function(FunctionName="errors")
 
 
+def provisioned(name):
+    """Waits until all machines are there."""
+    for _ in range(600):
+        config = client.get_provisioned_concurrency_config(FunctionName=name, Qualifier="$LATEST")
+        assert config["Status"] in ("IN_PROGRESS", "READY"), config
+        if config["Status"] == "READY":
+            return config
+        time.sleep(0.05)
+    raise AssertionError(config)
+
+
+def check_provisioned_concurrency():
+    e = client.exceptions
+    create("provisioned")
+    client.get_waiter("function_active_v2").wait(FunctionName="provisioned", WaiterConfig=WAIT)
+    latest = {"FunctionName": "provisioned", "Qualifier": "$LATEST"}
+    missing = "No Provisioned Concurrency Config found for this function"
+    refused(e.ProvisionedConcurrencyConfigNotFoundException, missing, client.get_provisioned_concurrency_config, **latest)
+    put = client.put_provisioned_concurrency_config(ProvisionedConcurrentExecutions=2, **latest)
+    assert put["ResponseMetadata"]["HTTPStatusCode"] == 202 and put["RequestedProvisionedConcurrentExecutions"] == 2, put
+    config = provisioned("provisioned")
+    counts = [config[f"{kind}ProvisionedConcurrentExecutions"] for kind in ("Requested", "Allocated", "Available")]
+    assert counts == [2, 2, 2] and "StatusReason" not in config, config
+    assert config["LastModified"] == put["LastModified"], (config, put)
+    pages = client.get_paginator("list_provisioned_concurrency_configs").paginate(FunctionName="provisioned")
+    assert [one["FunctionArn"] for page in pages for one in page["ProvisionedConcurrencyConfigs"]] == [ARN + "provisioned:$LATEST"]
+    assert client.invoke(FunctionName="provisioned")["StatusCode"] == 200
+    put = client.put_provisioned_concurrency_config
+    refused(e.InvalidParameterValueException, "instances of a function", put, ProvisionedConcurrentExecutions=101, **latest)
+    refused(e.ResourceNotFoundException, "provisioned:3", put, FunctionName="provisioned", Qualifier="3", ProvisionedConcurrentExecutions=1)
+    reserve = {"FunctionName": "provisioned", "ReservedConcurrentExecutions": 1}
+    refused(e.InvalidParameterValueException, "total provisioned concurrency [2]", client.put_function_concurrency, **reserve)
+    assert client.delete_provisioned_concurrency_config(**latest)["ResponseMetadata"]["HTTPStatusCode"] == 204
+    refused(e.ProvisionedConcurrencyConfigNotFoundException, missing, client.delete_provisioned_concurrency_config, **latest)
+    client.delete_function(FunctionName="provisioned")
+
+
 def check_layers():
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
@@ -265,7 +303,10 @@ def check_own_commands(folder):
     assert "updated" in mayfly("deploy", str(code), "--timeout", "9")
     assert mayfly("invoke", "own", '{"n": 41}').strip() == "42"
     assert "KeyError" in mayfly("invoke", "own", "{}", status=1)
-    assert "own" in mayfly("list")
+    mayfly("deploy", str(code), "--provisioned", "2")
+    assert re.search(r"^own .* 2 of 2 ", mayfly("list"), re.MULTILINE)
+    mayfly("deploy", str(code), "--provisioned", "0")
+    assert re.search(r"^own .* - ", mayfly("list"), re.MULTILINE)
     assert "a line" in mayfly("logs", "own")
     mayfly("delete", "own")
     assert "Function not found" in mayfly("invoke", "own", status=1)
@@ -279,6 +320,7 @@ def main():
             (check_invoke, ()),
             (check_lists, ()),
             (check_errors, ()),
+            (check_provisioned_concurrency, ()),
             (check_layers, ()),
             (check_aws_cli, (folder,)),
             (check_own_commands, (folder,)),

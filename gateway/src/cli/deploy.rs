@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     bundle,
-    client::{Client, Endpoint, function_path},
+    client::{Client, Endpoint, encoded, function_path},
     requirements::{Folder, Installer},
 };
 
@@ -51,7 +51,10 @@ pub(super) struct Deploy {
     /// ARN of a layer version; can be given several times, later ones hide files of earlier ones. An empty one takes all away
     #[arg(long, value_name = "ARN")]
     layer: Vec<String>,
-    /// Seconds to wait until it can be invoked
+    /// Machines that are there before anyone calls, and stay: provisioned concurrency. 0 takes it away
+    #[arg(long, value_name = "N")]
+    provisioned: Option<u32>,
+    /// Seconds to wait until it can be invoked, and until its provisioned machines are there
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     wait: u64,
     #[command(flatten)]
@@ -65,7 +68,7 @@ before it.
 Examples:
   mayfly deploy functions/hello
   mayfly deploy app.zip --name api --handler app.main --memory 256 --env STAGE=test
-  mayfly deploy functions/counter --state fresh
+  mayfly deploy functions/counter --state fresh --provisioned 2
   mayfly deploy app --runtime python3.11 --requirements app/requirements.txt
   mayfly deploy app --layer arn:aws:lambda:us-east-1:000000000000:layer:numpy:1";
 
@@ -86,6 +89,9 @@ impl Deploy {
         let mut client = self.endpoint.client()?;
         let wait = Duration::from_secs(self.wait);
         let what = deploy(&mut client, &name, &package, members, wait).await?;
+        if let Some(count) = self.provisioned {
+            provision(&mut client, &name, count, wait).await?;
+        }
         println!("{name}: {what} in {:.1} s ({} bytes)", begun.elapsed().as_secs_f64(), package.len());
         Ok(ExitCode::SUCCESS)
     }
@@ -240,4 +246,26 @@ async fn settle(client: &mut Client, name: &str, wait: Duration) -> Result<Value
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Sets provisioned concurrency, or takes it away, and waits until the machines are there.
+async fn provision(client: &mut Client, name: &str, count: u32, wait: Duration) -> Result<(), String> {
+    let path = format!("/2019-09-30/functions/{}/provisioned-concurrency?Qualifier=$LATEST", encoded(name));
+    if count == 0 {
+        let answer = client.send(Method::DELETE, &path, &[], "").await?;
+        let was_none = answer.error_type() == "ProvisionedConcurrencyConfigNotFoundException";
+        return if answer.status.is_success() || was_none { Ok(()) } else { Err(answer.problem()) };
+    }
+    let deadline = Instant::now() + wait;
+    let mut config = client.json(Method::PUT, &path, Some(&json!({"ProvisionedConcurrentExecutions": count}))).await?;
+    while config["Status"] != "READY" {
+        if config["Status"] == "FAILED" || Instant::now() > deadline {
+            let available = &config["AvailableProvisionedConcurrentExecutions"];
+            let why = config["StatusReason"].as_str().unwrap_or("it takes longer than --wait");
+            return Err(format!("{name} is deployed, but has {available} of {count} machines ahead of calls: {why}"));
+        }
+        tokio::time::sleep(POLL).await;
+        config = client.json(Method::GET, &path, None).await?;
+    }
+    Ok(())
 }

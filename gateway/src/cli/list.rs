@@ -22,7 +22,9 @@ pub(super) struct List {
 impl List {
     pub(super) async fn run(self) -> Result<ExitCode, String> {
         let mut client = self.endpoint.client()?;
-        let mut table = Table::new(&["NAME", "RUNTIME", "HANDLER", "MEMORY", "TIMEOUT", "MODIFIED"]);
+        let mut table = Table::new(&["NAME", "RUNTIME", "HANDLER", "MEMORY", "TIMEOUT", "PROVISIONED", "MODIFIED"]);
+        // Lambda has one request per function for this; endpoints that are not Mayfly's have none at all.
+        let status = client.json(Method::GET, "/mayfly/v1/status", None).await.unwrap_or_default();
         let mut marker = String::new();
         loop {
             let page = client.json(Method::GET, &format!("/2015-03-31/functions?Marker={marker}"), None).await?;
@@ -35,6 +37,7 @@ impl List {
                     text("Handler"),
                     number("MemorySize", "MB"),
                     number("Timeout", "s"),
+                    provisioned(&status, &text("FunctionName")),
                     text("LastModified"),
                 ]);
             }
@@ -46,4 +49,11 @@ impl List {
         print!("{}", table.render(COLUMN_CHARS_MAX));
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// How many of the machines that a function shall always have are there.
+fn provisioned(status: &Value, function: &str) -> String {
+    let all = status["provisioned"].as_array().map_or(&[][..], Vec::as_slice);
+    let found = all.iter().find(|of| of["function"] == function);
+    found.map_or_else(|| "-".into(), |of| format!("{} of {}", of["available"], of["requested"]))
 }

@@ -38,6 +38,8 @@ pub enum Kind {
     NotImplemented,
     /// Caller: the function has changed since.
     PreconditionFailed,
+    /// Caller: nothing is provisioned for the function.
+    ProvisionedConcurrencyConfigNotFound,
     /// Caller: too large.
     RequestEntityTooLarge,
     /// Caller: too slow.
@@ -82,6 +84,7 @@ impl Kind {
             Kind::InvalidRequestContent => "InvalidRequestContentException",
             Kind::NotImplemented => "NotImplementedException",
             Kind::PreconditionFailed => "PreconditionFailedException",
+            Kind::ProvisionedConcurrencyConfigNotFound => "ProvisionedConcurrencyConfigNotFoundException",
             Kind::RequestEntityTooLarge => "RequestEntityTooLargeException",
             Kind::RequestTimeout => "RequestTimeoutException",
             Kind::ResourceConflict => "ResourceConflictException",
@@ -103,7 +106,9 @@ impl Kind {
                 StatusCode::BAD_REQUEST
             }
             Kind::AccessDenied => StatusCode::FORBIDDEN,
-            Kind::ResourceNotFound | Kind::UnknownOperation => StatusCode::NOT_FOUND,
+            Kind::ResourceNotFound | Kind::ProvisionedConcurrencyConfigNotFound | Kind::UnknownOperation => {
+                StatusCode::NOT_FOUND
+            }
             Kind::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::ResourceConflict => StatusCode::CONFLICT,
             Kind::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
@@ -131,6 +136,7 @@ impl Kind {
             Kind::InvalidParameterValue
             | Kind::InvalidRequestContent
             | Kind::PreconditionFailed
+            | Kind::ProvisionedConcurrencyConfigNotFound
             | Kind::ResourceConflict
             | Kind::ResourceNotFound
             | Kind::TooManyRequests { .. } => Some("User"),

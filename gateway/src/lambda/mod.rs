@@ -22,6 +22,7 @@ mod list_functions;
 mod list_versions;
 mod members;
 pub mod name;
+mod provisioned;
 mod tags;
 pub mod timing;
 mod update_code;
@@ -48,6 +49,7 @@ pub enum Operation {
     DeleteFunction,
     DeleteFunctionConcurrency,
     DeleteLayerVersion,
+    DeleteProvisionedConcurrencyConfig,
     GetAccountSettings,
     GetFunction,
     GetFunctionCodeSigningConfig,
@@ -55,6 +57,7 @@ pub enum Operation {
     GetFunctionConfiguration,
     GetLayerVersion,
     GetLayerVersionPolicy,
+    GetProvisionedConcurrencyConfig,
     Invoke,
     ListFunctions,
     ListLayerVersions,
@@ -63,6 +66,7 @@ pub enum Operation {
     ListVersionsByFunction,
     PublishLayerVersion,
     PutFunctionConcurrency,
+    PutProvisionedConcurrencyConfig,
     RemoveLayerVersionPermission,
     TagResource,
     UntagResource,
@@ -89,6 +93,9 @@ pub async fn answer(operation: Operation, call: Call) -> Result<Reply, Error> {
         Operation::GetFunctionConcurrency => concurrency::get(&call),
         Operation::PutFunctionConcurrency => concurrency::put(&call).await,
         Operation::DeleteFunctionConcurrency => concurrency::delete(&call).await,
+        Operation::PutProvisionedConcurrencyConfig => provisioned::put(&call).await,
+        Operation::GetProvisionedConcurrencyConfig => provisioned::get_or_list(&call),
+        Operation::DeleteProvisionedConcurrencyConfig => provisioned::delete(&call).await,
         Operation::ListTags => tags::list(&call),
         Operation::TagResource => tags::tag(&call).await,
         Operation::UntagResource => tags::untag(&call).await,

@@ -1,9 +1,9 @@
 //! What has a present value, asked for when somebody looks.
 
-use mayfly_scheduler::{Reservation, Status};
+use mayfly_scheduler::{Provision, Reservation, Status};
 use prometheus_client::{
     metrics::{
-        counter::ConstCounter,
+        counter::{ConstCounter, Counter},
         family::Family,
         gauge::{ConstGauge, Gauge},
     },
@@ -38,6 +38,7 @@ pub(super) fn register(registry: &mut Registry, status: &Status) {
     let reserve = ConstGauge::new(status.memory_reserve_bytes);
     registry.register_with_unit("memory_reserve", "Memory that idle machines must leave", Unit::Bytes, reserve);
     reservations(registry, &status.reservations);
+    provisions(registry, &status.provisions);
     let help = "Processors that invocations may use at a time";
     registry.register("turns_limit", help, ConstGauge::new(status.turns_limit));
     let instances = Family::<[(&str, &str); 1], Gauge>::default();
@@ -64,4 +65,21 @@ fn reservations(registry: &mut Registry, reservations: &[Reservation]) {
     }
     registry.register("reserved_concurrency_limit", "Most invocations of the function in flight", limits);
     registry.register("reserved_concurrency_in_flight", "Invocations of the function in flight", in_flight);
+}
+
+/// Of functions with provisioned concurrency alone.
+fn provisions(registry: &mut Registry, provisions: &[Provision]) {
+    let [requested, available, in_flight] = [(); 3].map(|()| Family::<[(&str, String); 2], Gauge>::default());
+    let spilled = Family::<[(&str, String); 2], Counter>::default();
+    for Provision { function, provisioned, in_flight: now, spilled_total } in provisions {
+        let labels = [("function", function.clone()), ("qualifier", LATEST.to_owned())];
+        requested.get_or_create(&labels).set(provisioned.requested.into());
+        available.get_or_create(&labels).set(provisioned.available.into());
+        in_flight.get_or_create(&labels).set((*now).into());
+        spilled.get_or_create(&labels).inc_by(*spilled_total);
+    }
+    registry.register("provisioned_concurrency_requested", "Machines that shall be there for the function", requested);
+    registry.register("provisioned_concurrency_available", "How many of them there are", available);
+    registry.register("provisioned_concurrency_in_flight", "Invocations in flight that have one of them", in_flight);
+    registry.register("provisioned_concurrency_spilled", "Invocations that came when all were in use", spilled);
 }

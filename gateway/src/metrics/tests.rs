@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use mayfly_scheduler::{Answer, Reservation, Start, Status, ThrottleReason, Timing};
+use mayfly_scheduler::{
+    Answer, Provision, Provisioned, ProvisionedState, Reservation, Start, Status, ThrottleReason, Timing,
+};
 
 use super::*;
 
@@ -34,6 +36,18 @@ fn lines(metrics: &Arc<Metrics>) -> String {
         memory_available_bytes: Some(1 << 30),
         queue_wait_limit: Duration::from_secs(10),
         reservations: vec![Reservation { function: "hello".into(), limit: 5, in_flight: 2 }],
+        provisions: vec![Provision {
+            function: "hello".into(),
+            provisioned: Provisioned {
+                requested: 3,
+                allocated: 2,
+                available: 1,
+                state: ProvisionedState::InProgress,
+                modified_ms: 0,
+            },
+            in_flight: 1,
+            spilled_total: 9,
+        }],
         ..Status::default()
     };
     present::register(&mut registry, &status);
@@ -85,6 +99,9 @@ fn what_happened_is_told_by_function_and_start() {
     has(&text, "mayfly_queue_wait_limit_seconds 10.0");
     has(&text, &format!("mayfly_reserved_concurrency_limit{{{labels}}} 5"));
     has(&text, &format!("mayfly_reserved_concurrency_in_flight{{{labels}}} 2"));
+    for (name, value) in [("requested", 3), ("available", 1), ("in_flight", 1), ("spilled_total", 9)] {
+        has(&text, &format!("mayfly_provisioned_concurrency_{name}{{{labels}}} {value}"));
+    }
     has(&text, "mayfly_memory_available_bytes 1073741824");
     has(&text, "# EOF");
     assert!(!text.contains("nobody") && !text.contains("start=\"fresh\",outcome"), "{text}");

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
+use mayfly_scheduler::{Provision, Provisioned};
 use serde_json::json;
 
 use crate::{
@@ -26,6 +27,11 @@ pub(super) fn ready(call: &Call) -> Result<Reply, Error> {
 
 pub(super) fn status(call: &Call) -> Result<Reply, Error> {
     let status = call.gateway.platform.status();
+    let provisioned: Vec<_> = (status.provisions.iter())
+        .map(|Provision { function, provisioned: Provisioned { requested, available, .. }, .. }| {
+            json!({"function": function, "requested": requested, "available": available})
+        })
+        .collect();
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ready": status.ready,
@@ -46,6 +52,7 @@ pub(super) fn status(call: &Call) -> Result<Reply, Error> {
         "concurrency_limit": status.concurrency_limit,
         "instances_limit": status.instances_limit,
         "memory_available_bytes": status.memory_available_bytes,
+        "provisioned": provisioned,
     });
     json(StatusCode::OK, &body)
 }
