@@ -22,6 +22,8 @@ const COMPARED_EVERY: u64 = 500;
 /// Every so many of them is large.
 const LARGE_EVERY: u64 = 16;
 const LARGE_BYTES: usize = 100_000;
+/// For a guest whose memory does not fit together, which may wait for ever. Others need a millisecond.
+const BROKEN_FOR: Duration = Duration::from_secs(if cfg!(mayfly_emulated_svm) { 30 } else { 3 });
 
 /// The places outside of the registers, as the probe calls them.
 const PLACES: [&str; 14] = [
@@ -122,7 +124,7 @@ fn found_if_missed(snapshot: &Snapshot, page: u64) -> Vec<String> {
     let at = guest.machine.memory().expect("memory").as_ptr() as u64 + page;
     let own = File::options().write(true).open("/proc/self/mem").expect("the own memory");
     own.write_all_at(&missed, at).expect("writing the own memory");
-    let outcome = guest.invoke_within(&canary(2), Duration::from_secs(2));
+    let outcome = guest.invoke_within(&canary(2), BROKEN_FOR);
     if outcome.stop == Stop::Next { places_in(outcome.payload()) } else { Vec::new() }
 }
 
