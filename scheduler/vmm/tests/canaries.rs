@@ -55,7 +55,7 @@ fn snapshot() -> Snapshot {
 /// The places in which the guest finds something, and leaves a canary in all of them.
 fn invoke(guest: &mut Guest, round: u64) -> Vec<String> {
     let mut event = canary(round).to_vec();
-    if round % LARGE_EVERY == 0 {
+    if round.is_multiple_of(LARGE_EVERY) {
         event = event.repeat(LARGE_BYTES / event.len());
     }
     places_in(guest.invoke(&event).payload())
