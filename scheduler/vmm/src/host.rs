@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use kvm_ioctls::{Cap, Kvm};
 
@@ -36,10 +37,13 @@ const KERNEL_MIN: (u32, u32) = (5, 14);
 /// Open files that a server with a few hundred instances needs.
 const FILES_WANTED: u64 = 4096;
 
+/// Processes that a server with two thousand instances needs, the host's own besides.
+const PROCESSES_WANTED: u64 = 2500;
+
 /// Looks at everything.
 #[must_use]
 pub fn examine() -> Vec<Finding> {
-    vec![processor(), kernel(), kvm(), kvm_kind(), page_map(), open_files(), memory()]
+    vec![processor(), kernel(), kvm(), kvm_kind(), page_map(), open_files(), processes(), memory()]
 }
 
 /// The first thing without which nothing works, if any.
@@ -156,6 +160,41 @@ fn open_files() -> Finding {
     finding("open files", State::Good, found, "")
 }
 
+/// Each instance is a process. What limits those is in four places, and the least counts.
+fn processes() -> Finding {
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nproc).current;
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = [
+        ("sysctl kernel.pid_max", number("/proc/sys/kernel/pid_max")),
+        ("sysctl kernel.threads-max", number("/proc/sys/kernel/threads-max")),
+        ("ulimit -u", own),
+        ("pids.max of the cgroup", pids_max(Path::new("/sys/fs/cgroup"), &groups)),
+    ];
+    let least = limits.into_iter().filter_map(|(name, limit)| Some((limit?, name))).min();
+    let Some((limit, name)) = least else { return finding("processes", State::Good, "not limited", "") };
+    let found = format!("at most {limit} ({name})");
+    if limit < PROCESSES_WANTED {
+        let cure =
+            format!("Each instance is one: raise {name} to {PROCESSES_WANTED} or more for two thousand of them.");
+        return finding("processes", State::Degraded, found, cure);
+    }
+    finding("processes", State::Good, found, "")
+}
+
+/// The least `pids.max` of the own cgroup and those around it; `groups` is `/proc/self/cgroup`.
+fn pids_max(root: &Path, groups: &str) -> Option<u64> {
+    let own = |line: &str| -> Option<PathBuf> {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, group) = (parts.next()?, parts.next()?.trim_start_matches('/'));
+        let is_v1 = controllers.split(',').any(|controller| controller == "pids");
+        (is_v1 || controllers.is_empty()).then(|| root.join(if is_v1 { "pids" } else { "" }).join(group))
+    };
+    let own: Vec<PathBuf> = groups.lines().filter_map(own).collect();
+    let around = own.iter().flat_map(|group| group.ancestors()).filter(|group| group.starts_with(root));
+    around.filter_map(|group| fs::read_to_string(group.join("pids.max")).ok()?.trim().parse().ok()).min()
+}
+
 fn memory() -> Finding {
     const MIB_WANTED: u64 = 1024;
     let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -166,4 +205,24 @@ fn memory() -> Finding {
         return finding("memory", State::Degraded, found, "1 GiB or more leaves room for some tens of instances.");
     }
     finding("memory", State::Good, found, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_limit_of_the_groups_around_counts() {
+        let root = std::env::temp_dir().join(format!("mayfly-groups-{}", std::process::id()));
+        for (group, limit) in [("pids/a/b", "max"), ("pids/a", "300"), ("pids", "max"), ("u", "500"), ("memory/a", "7")]
+        {
+            fs::create_dir_all(root.join(group)).unwrap();
+            fs::write(root.join(group).join("pids.max"), limit).unwrap();
+        }
+        let of = |groups: &str| pids_max(&root, groups);
+        assert_eq!(of("9:name=systemd:/x\n8:cpu,pids:/a/b\n4:memory:/a\n"), Some(300));
+        assert_eq!(of("0::/u\n"), Some(500));
+        assert_eq!(of("4:memory:/a\n0::/\n"), None);
+        fs::remove_dir_all(&root).unwrap();
+    }
 }
