@@ -5,6 +5,7 @@
 //! - [`platform`]: a platform in a process of its own, with functions deployed over HTTP.
 //! - [`baseline`]: what Mayfly is compared with.
 //! - [`http`]: a client that adds as little as possible to what it measures.
+//! - [`memory`]: what processes have, and what the host has left.
 //! - [`plot`]: plots, as SVG and PNG.
 //! - [`report`]: what a figure comes to: text, data, plots, and the page of all of them.
 
@@ -12,6 +13,7 @@ pub mod baseline;
 pub mod breakdown;
 pub mod distribution;
 pub mod http;
+pub mod memory;
 pub mod platform;
 pub mod plot;
 pub mod report;

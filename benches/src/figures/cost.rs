@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use mayfly_benches::distribution::Distribution;
 use mayfly_benches::http::Client;
+use mayfly_benches::memory::{available_bytes, private_bytes};
 use mayfly_benches::platform::{Platform, Runtime};
 use mayfly_benches::report::Report;
 use serde_json::{Value, json};
@@ -105,21 +106,6 @@ fn settled(platform: &Platform) -> Outcome<Vec<u64>> {
 fn per_machine(before: &[u64], after: &[u64]) -> f64 {
     let bytes = |machines: &[u64]| machines.iter().sum::<u64>() as f64;
     (bytes(after) - bytes(before)) / (after.len() - before.len()).max(1) as f64
-}
-
-fn private_bytes(pid: u32) -> io::Result<u64> {
-    let sum = |file: &str, names: &[&str]| -> io::Result<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/{file}"))?;
-        let lines = text.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
-        Ok(lines.filter_map(|line| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>() << 10)
-    };
-    Ok(sum("smaps_rollup", &["Private_Dirty:"])? + sum("status", &["VmPTE:"])?)
-}
-
-fn available_bytes() -> io::Result<i64> {
-    let text = std::fs::read_to_string("/proc/meminfo")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap_or_default();
-    Ok(line.split_ascii_whitespace().next().and_then(|kib| kib.parse::<i64>().ok()).unwrap_or(0) << 10)
 }
 
 /// An event for a function, and how its answer came to be: of its `Server-Timing`, the start.

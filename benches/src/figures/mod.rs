@@ -1,14 +1,18 @@
 //! The figures, and the command line that asks for them.
 //!
 //! - [`invocation`]: one invocation, through HTTP and in the vmm.
+//! - [`density`]: what the N-th of many instances costs.
 //! - [`cost`]: what functions and instances cost.
+//! - [`snapshots`]: saved, loaded, bound, put back.
 //! - [`overload`]: goodput past what the machine can bear.
 //! - [`shares`]: who gets what of the host.
 
 mod cost;
+mod density;
 mod invocation;
 mod overload;
 mod shares;
+mod snapshots;
 
 use std::{error::Error, path::PathBuf};
 
@@ -32,8 +36,12 @@ enum Figure {
     All(All),
     /// Latency and throughput of invocations through HTTP, their parts, and what else answers.
     Invocation,
+    /// Time and memory of the N-th of many instances, processes and containers.
+    Density,
     /// Disk and memory of many functions, deploys, and functions with large libraries.
     Cost,
+    /// Snapshots saved and loaded by size; reset and bind by pages written, beside memcpy.
+    Snapshots,
     /// Goodput past what the machine can bear.
     Overload(overload::Overload),
     /// Shares of processors and memory.
@@ -71,7 +79,9 @@ impl Command {
         match self.figure {
             Figure::All(all) => all.run(&asked),
             Figure::Invocation => invocation::measure(&asked),
+            Figure::Density => density::measure(&asked),
             Figure::Cost => cost::measure(&asked),
+            Figure::Snapshots => snapshots::measure(&asked),
             Figure::Overload(overload) => overload.measure(&asked),
             Figure::Shares => shares::measure(&asked),
         }
@@ -83,9 +93,11 @@ type Measure = fn(&Asked) -> Outcome<()>;
 
 impl All {
     fn run(&self, asked: &Asked) -> Outcome<()> {
-        let all: [(&str, Measure); 4] = [
+        let all: [(&str, Measure); 6] = [
             ("invocation", invocation::measure),
+            ("density", density::measure),
             ("cost", cost::measure),
+            ("snapshots", snapshots::measure),
             ("shares", shares::measure),
             ("overload", |asked| overload::Overload::default().measure(asked)),
         ];

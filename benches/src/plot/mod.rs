@@ -94,7 +94,15 @@ pub fn linear(label: &str, series: &[Series], value: fn(&(f64, f64)) -> f64) -> 
     Axis::linear(label, values.fold(0.0, f64::max), number)
 }
 
-/// An axis of things without an order: the first is at 0, the next at 1.
+/// A logarithmic axis that ends where its ticks do.
+#[must_use]
+pub fn log_of(label: &str, ticks: &[f64]) -> Axis {
+    let ends = ticks.iter().fold((f64::INFINITY, 0.0f64), |(low, high), &tick| (low.min(tick), high.max(tick)));
+    let ticks = ticks.iter().map(|&tick| (tick, number(tick))).collect();
+    Axis { label: label.to_owned(), range: ends, scale: Scale::Log, ticks }
+}
+
+/// An axis of things without an order: the first is at 0, the next at 1. A name may have two lines.
 #[must_use]
 pub fn names<'a>(label: &str, names: impl IntoIterator<Item = &'a str>) -> Axis {
     let ticks: Vec<(f64, String)> =

@@ -122,13 +122,11 @@ impl Area<'_> {
         }
         for (value, text) in &self.plot.x.ticks {
             let x = self.x(*value);
-            let _ = writeln!(
-                svg,
-                "<path class=\"stub\" d=\"M{x:.1} {bottom}v5\"/>\
-                 <text class=\"tick middle\" x=\"{x:.1}\" y=\"{}\">{}</text>",
-                bottom + 20.0,
-                escape(text)
-            );
+            let _ = writeln!(svg, "<path class=\"stub\" d=\"M{x:.1} {bottom}v5\"/>");
+            for (line, text) in text.lines().enumerate() {
+                let y = bottom + 20.0 + 16.0 * line as f64;
+                let _ = writeln!(svg, "<text class=\"tick middle\" x=\"{x:.1}\" y=\"{y}\">{}</text>", escape(text));
+            }
         }
         let (middle, centre) = ((LEFT + right) / 2.0, self.top + AREA_HEIGHT / 2.0);
         let _ = writeln!(

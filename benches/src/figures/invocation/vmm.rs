@@ -1,128 +1,29 @@
-//! Where the time of an invocation goes: through HTTP, inside of the vmm, and what that compares with.
-//!
-//! The part through HTTP starts a platform in a process of its own, on an empty data directory, and uses one connection. The part inside
-//! of the vmm binds the very snapshots that the platform made, in this process, without its server.
+//! The parts of an invocation, in the vmm alone: the very snapshots that the platform made, bound in this process.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mayfly_abi::record::INVOKE;
-use mayfly_benches::breakdown::{self, Breakdown};
 use mayfly_benches::distribution::Distribution;
-use mayfly_benches::platform::{Platform, Runtime};
 use mayfly_benches::report::Report;
 use mayfly_vmm::{Host, ImageFile, Machine, Mailbox, ResetStats, Snapshot, Stop, Usage};
 
-use super::{Asked, Outcome};
+use super::EVENT;
+use crate::figures::Outcome;
 
-const HELLO: &str = "def handler(event, context):\n    return {'message': 'hello ' + event.get('name', 'world')}\n";
-const EVENT: &[u8] = br#"{"name":"mayfly"}"#;
-const META: &[u8] = br#"{"request_id":"00000000-0000-0000-0000-000000000000","deadline_ms":9999999999999,"invoked_function_arn":"arn","client_context":null,"identity":null,"trace_id":null,"tenant_id":null}"#;
+pub(in crate::figures) const META: &[u8] = br#"{"request_id":"00000000-0000-0000-0000-000000000000","deadline_ms":9999999999999,"invoked_function_arn":"arn","client_context":null,"identity":null,"trace_id":null,"tenant_id":null}"#;
 const INIT: &[u8] = br#"{"handler":"operator.is_","environment":{},"function_name":"f","function_version":"1","memory_limit_in_mb":"128","log_group_name":"g","log_stream_name":"s"}"#;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) fn measure(asked: &Asked) -> Outcome<()> {
-    let runs = if asked.quick { 50 } else { 1000 };
-    let mut report = Report::new("invocation", "One invocation, and its parts", asked.quick);
-    for runtime in Runtime::all() {
-        report.section(runtime.name());
-        let platform = Platform::start(&asked.program, runtime)?;
-        // Not counted: the first waits until the interpreter is packed and has a snapshot.
-        platform.deploy("first", HELLO, "reuse")?;
-        through_http(&platform, &mut report, runs)?;
-        inside_of_the_vmm(&platform.data_dir(), &mut report, runs)?;
-    }
-    report.section("for scale");
-    python_process(&mut report, runs / 20);
-    Ok(report.write(&asked.results)?)
-}
-
-fn through_http(platform: &Platform, report: &mut Report, runs: usize) -> Outcome<()> {
-    let mut deploys = Distribution::default();
-    deploys.add(platform.deploy("hello", HELLO, "reuse")?);
-    deploys.add(platform.deploy("hello-fresh", HELLO, "fresh")?);
-    for index in 0..20 {
-        deploys.add(platform.deploy(&format!("deploy-{index}"), HELLO, "reuse")?);
-    }
-    report.add("deploy of hello to Active, HTTP", &deploys, "");
-
-    let mut client = platform.client()?;
-    let floor = Distribution::measure(runs, || {
-        client.request("GET", "/healthz", "", b"").expect("the platform answers");
-    });
-    report.add("gateway without a VM (/healthz), HTTP", &floor, "");
-    let [mut bound, mut reuse, mut fresh] = <[Breakdown; 3]>::default();
-    let mut in_a_row = Breakdown::default();
-    for index in 0..20 {
-        let path = format!("/2015-03-31/functions/deploy-{index}/invocations");
-        if index < 10 {
-            // For longer than it takes to replace a shell.
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        invoke_timed(&mut client, &path, if index < 10 { &mut bound } else { &mut in_a_row });
-    }
-    report.add("first invocation, bound on demand, HTTP", &bound.seen(), "200 ms apart");
-    report.add("the same, in a row", &in_a_row.seen(), "the shells that wait on a runtime are used up");
-    for (name, function, pause) in [
-        ("reuse", "hello", None),
-        ("fresh", "hello-fresh", None),
-        ("fresh, at most half load", "hello-fresh", Some(Duration::from_millis(2))),
-    ] {
-        let path = format!("/2015-03-31/functions/{function}/invocations");
-        for _ in 0..20 {
-            invoke(&mut client, &path);
-        }
-        let mut distribution = Distribution::default();
-        for _ in 0..runs {
-            let start = Instant::now();
-            invoke(&mut client, &path);
-            distribution.add(start.elapsed());
-            if let Some(pause) = pause {
-                std::thread::sleep(pause);
-            }
-        }
-        report.add(&format!("hello, {name}, HTTP"), &distribution, "");
-    }
-    for (function, breakdown) in [("hello", &mut reuse), ("hello-fresh", &mut fresh)] {
-        let path = format!("/2015-03-31/functions/{function}/invocations");
-        for _ in 0..runs {
-            invoke_timed(&mut client, &path, breakdown);
-        }
-    }
-    let kinds = [("`reuse`", &reuse), ("`fresh`, back to back", &fresh), ("bound, a function's first", &bound)];
-    report.table("where the time of an invocation through HTTP goes", &breakdown::table(&floor, &kinds));
-    Ok(())
-}
-
-/// The same, and where its time went.
-fn invoke_timed(client: &mut mayfly_benches::http::Client, path: &str, breakdown: &mut Breakdown) {
-    let start = Instant::now();
-    let (status, _) = client.request("POST", path, "x-mayfly-timing: 1\r\n", EVENT).expect("the platform answers");
-    let seen = start.elapsed();
-    assert_eq!(status, 200);
-    breakdown.add(seen, client.header("server-timing").expect("it was asked for"));
-}
-
-fn invoke(client: &mut mayfly_benches::http::Client, path: &str) {
-    let (status, body) = client.request("POST", path, "", EVENT).expect("the platform answers");
-    assert_eq!(
-        (status, &body[..]),
-        (200, &br#"{"message": "hello mayfly"}"#[..]),
-        "{}",
-        String::from_utf8_lossy(&body)
-    );
-}
-
 /// The files of a function that the platform deployed.
-struct Files {
-    runtime: PathBuf,
-    function: PathBuf,
-    images: Vec<PathBuf>,
+pub(in crate::figures) struct Files {
+    pub(in crate::figures) runtime: PathBuf,
+    pub(in crate::figures) function: PathBuf,
+    pub(in crate::figures) images: Vec<PathBuf>,
 }
 
-fn inside_of_the_vmm(data_dir: &Path, report: &mut Report, runs: usize) -> Outcome<()> {
+pub(super) fn measure(data_dir: &Path, report: &mut Report, runs: usize) -> Outcome<()> {
     let host = Host::open()?;
     let files = find_files(data_dir, &host)?;
     let (base, top) = (Snapshot::open(&files.runtime, &host.build())?, Snapshot::open(&files.function, &host.build())?);
@@ -251,7 +152,7 @@ fn page_faults() -> Outcome<u64> {
     Ok(fields.split_whitespace().nth(7).ok_or("no faults in /proc/self/stat")?.parse()?)
 }
 
-fn run(machine: &mut Machine) -> Outcome<(Duration, Usage)> {
+pub(in crate::figures) fn run(machine: &mut Machine) -> Outcome<(Duration, Usage)> {
     let start = Instant::now();
     let bytes = machine.mailbox().put_event(INVOKE, 0, META, EVENT)?;
     let (stop, usage) = machine.run(bytes, TIMEOUT, &mut Vec::new())?;
@@ -285,7 +186,7 @@ fn save(
 
 /// A function snapshot in the data directory, its runtime snapshot, and its images by their sizes: of two that are equally large, either, since
 /// an imported handler reads neither.
-fn find_files(data_dir: &Path, host: &Host) -> Outcome<Files> {
+pub(in crate::figures) fn find_files(data_dir: &Path, host: &Host) -> Outcome<Files> {
     let files = |directory: &str| -> Outcome<Vec<PathBuf>> {
         let entries = std::fs::read_dir(data_dir.join(directory))?.map(|entry| entry.map(|entry| entry.path()));
         Ok(entries.collect::<Result<_, _>>()?)
@@ -310,20 +211,4 @@ fn find_files(data_dir: &Path, host: &Host) -> Outcome<Files> {
         images.push(found.ok_or("an image is missing")?.clone());
     }
     Ok(Files { runtime: runtime.clone(), function: function.clone(), images })
-}
-
-fn python_process(report: &mut Report, runs: usize) {
-    let python = || {
-        Command::new("python3")
-            .args(["-S", "-E", "-c", "import json; print(json.dumps({'message': 'hello'}))"])
-            .output()
-    };
-    if python().is_err() {
-        println!("python3 is not installed: no process to compare with");
-        return;
-    }
-    let distribution = Distribution::measure(runs.max(10), || {
-        python().expect("it ran a moment ago");
-    });
-    report.add("for scale: python3 -S -E -c … as a process", &distribution, "");
 }
