@@ -232,6 +232,7 @@ mod tests {
             last_update_reason: None,
             tags: BTreeMap::new(),
             reserved_concurrency: None,
+            provisioned_concurrency: None,
         }
     }
 
