@@ -1,6 +1,14 @@
 //! Memory of processes and of the host.
 
-use std::io;
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
+
+/// What ended gives its memory back a little later: at most so much later.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Changes that are none.
+const STILL_BYTES: i64 = 1 << 20;
 
 /// What only that process has, and its page tables.
 ///
@@ -23,4 +31,21 @@ pub fn available_bytes() -> io::Result<i64> {
     let text = std::fs::read_to_string("/proc/meminfo")?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap_or_default();
     Ok(line.split_ascii_whitespace().next().and_then(|kib| kib.parse::<i64>().ok()).unwrap_or(0) << 10)
+}
+
+/// The same, once it does not grow any more.
+///
+/// # Errors
+/// If `/proc` cannot be read.
+pub fn settled_available_bytes() -> io::Result<i64> {
+    let begun = Instant::now();
+    let mut last = available_bytes()?;
+    loop {
+        thread::sleep(Duration::from_millis(250));
+        let now = available_bytes()?;
+        if now < last + STILL_BYTES || begun.elapsed() > PATIENCE {
+            return Ok(now);
+        }
+        last = now;
+    }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mayfly_abi::record::INVOKE;
 use mayfly_benches::baseline::{Unavailable, container::Containers, process::Process};
 use mayfly_benches::distribution::Distribution;
-use mayfly_benches::memory::{available_bytes, private_bytes};
+use mayfly_benches::memory::{available_bytes, private_bytes, settled_available_bytes};
 use mayfly_benches::platform::{Platform, Runtime};
 use mayfly_benches::plot::{self, Look, Plot, Series};
 use mayfly_benches::report::{Aim, Report};
@@ -76,7 +76,7 @@ fn crowd<T>(
     ask: impl Fn(&mut T) -> io::Result<String>,
 ) -> io::Result<Crowd> {
     let (mut crowd, mut all) = (Crowd::default(), Vec::new());
-    let before = available_bytes()?;
+    let before = settled_available_bytes()?;
     for index in 1..=many {
         let begun = Instant::now();
         let mut one = start()?;
@@ -120,7 +120,7 @@ fn instances(asked: &Asked, runtime: Runtime, many: usize, report: &mut Report) 
     }
     let (mut crowd, mut shells) = (Crowd::default(), vec![first.shell]);
     let [mut create, mut bind, mut answer]: [Distribution; 3] = Default::default();
-    let before = available_bytes()?;
+    let before = settled_available_bytes()?;
     for index in 1..=many {
         let made = match kit.instance(&zygote, Some(&working_set), None) {
             Ok(made) => made,

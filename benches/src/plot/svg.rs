@@ -8,12 +8,13 @@ const WIDTH: f64 = 860.0;
 /// Height of the area, and what is around it. Above it are the title and as many lines of legend as there are.
 const AREA_HEIGHT: f64 = 320.0;
 const LEFT: f64 = 78.0;
-const RIGHT: f64 = 24.0;
+const RIGHT: f64 = 32.0;
 const BOTTOM: f64 = 52.0;
 const TITLE: f64 = 44.0;
 const LEGEND_LINE: f64 = 20.0;
-/// Mean width of a character of the legend, and what a label needs besides.
-const CHARACTER: f64 = 7.2;
+/// Widths of letters of the legend, rather too wide, and what a label needs besides.
+const LARGE: f64 = 9.6;
+const SMALL: f64 = 7.4;
 const LABEL: f64 = 46.0;
 /// Lines of at most so many values have dots.
 const DOTS_MAX: usize = 24;
@@ -62,7 +63,9 @@ pub(super) fn draw(plot: &Plot, colours: Colours) -> String {
 fn legend(series: &[Series]) -> (String, usize) {
     let (mut svg, mut x, mut line) = (String::new(), LEFT, 0);
     for (index, series) in series.iter().enumerate() {
-        let width = LABEL + CHARACTER * series.label.chars().count() as f64;
+        let letters =
+            series.label.chars().map(|letter| if letter.is_uppercase() || letter == '_' { LARGE } else { SMALL });
+        let width = LABEL + letters.sum::<f64>();
         if x > LEFT && x + width > WIDTH - RIGHT {
             (x, line) = (LEFT, line + 1);
         }

@@ -20,7 +20,7 @@ use super::invocation::vmm::{META, find_files};
 use super::{Asked, Outcome};
 
 /// As many as 100 MiB have.
-const PAGES: [usize; 9] = [1, 16, 64, 256, 1024, 2560, 6400, 12_800, 25_600];
+const PAGES: [usize; 9] = [1, 4, 16, 64, 256, 1024, 4096, 10_240, 25_600];
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Writes to one byte of each page, another one each time.
 const WRITER: &str = "\
