@@ -225,7 +225,7 @@ impl Sender {
                 let outcome = sender.attempt(&mut lease, target).await;
                 let done_ns = sender.now_ns();
                 sender.record(Sample { number, target, attempt, intended_ns, due_ns, begun_ns, done_ns, outcome });
-                if !outcome.may_be_retried() {
+                if !outcome.may_be_retried() || sender.is_stopped() {
                     return;
                 }
                 due_ns = done_ns;

@@ -4,7 +4,7 @@
 //! - [`density`]: what the N-th of many instances costs.
 //! - [`cost`]: what functions and instances cost.
 //! - [`snapshots`]: saved, loaded, bound, put back.
-//! - [`overload`]: goodput past what the machine can bear.
+//! - [`overload`]: goodput past what the machine can bear, and what else must hold there.
 //! - [`shares`]: who gets what of the host.
 
 mod cost;
@@ -42,7 +42,7 @@ enum Figure {
     Cost,
     /// Snapshots saved and loaded by size; reset and bind by pages written, beside memcpy.
     Snapshots,
-    /// Goodput past what the machine can bear.
+    /// Goodput past what the machine can bear, and what else must hold there.
     Overload(overload::Overload),
     /// Shares of processors and memory.
     Shares,

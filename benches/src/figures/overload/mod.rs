@@ -1,194 +1,194 @@
-//! Goodput past what the machine can bear: 0.8, 1, 2, 5 and 10 times its capacity, in open loops.
+//! Overload: goodput past what the machine can bear, and what else must hold there.
 //!
-//! Starts a platform on one CPU and sends from another. Capacity is what clients that wait for their answers get out of it. Each multiple runs 60 s
-//! with each of three seeds; `--quick`: 5 s, one seed. Prints a table with the aims, and writes `overload.json`, `overload.csv` and plots. With `--scenes`, or one `--scene`, plays `scenes.json` instead: what else must hold.
+//! Platforms run on one CPU, the tool that sends on another. Loads are open: requests leave when they should, whatever the answers do. What is
+//! played, each part in a file of its own:
+//!
+//! - [`goodput`]: 0.8, 1, 2, 5 and 10 times the capacity;
+//! - [`storm`]: ten times the capacity from clients who ask again at once, and what is after that;
+//! - [`arrivals`]: LightVM's figure, service time over the number of the arrival;
+//! - [`reserved`]: a function at ten times its reserved concurrency beside a quiet one;
+//! - [`noisy`]: six kinds of bad neighbours;
+//! - [`refused`]: who was refused or hung up has not run;
+//! - [`slow`]: 5,000 connections that say nothing.
 
-mod results;
-mod scenes;
+mod arrivals;
+mod goodput;
+mod noisy;
+mod refused;
+mod reserved;
 mod slow;
+mod storm;
 
-use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use clap::Args;
-use mayfly_benches::platform::{Platform, Runtime};
-use mayfly_load::{
-    Endpoint, Pace, Plan, Profile, Report, Setting, Spacing, Target, duration::show, machine, run::cpus_allowed,
+use mayfly_benches::{
+    platform::{Platform, Runtime},
+    report::Report,
 };
-use results::{Results, Run};
+use mayfly_load::{Endpoint, Pace, Plan, Profile, Report as Load, Setting, Spacing, Target, run::cpus_allowed};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::{Asked, Outcome};
 
-const MULTIPLES: [f64; 5] = [0.8, 1.0, 2.0, 5.0, 10.0];
 /// Clients that wait for their answers: enough to keep one CPU busy, too few to stand in a queue for long.
 const CLIENTS: usize = 8;
 /// Connections that the tool may have: nearly all that the server takes.
 const CONNECTIONS: usize = 4000;
-/// Between runs, so that each finds what a quiet machine is.
-const PAUSE: Duration = Duration::from_secs(3);
+/// For how long the capacity is looked for.
+const CAPACITY_S: f64 = 10.0;
+/// One machine of each function.
+const ONE_MACHINE: [&str; 2] = ["--instances-per-function", "1"];
 
 /// About 5 ms of CPython; the event says how much of it.
 const SPIN: &str = "def handler(event, context):\n    total = 0\n    for i in range(event.get('n', 60000)):\n        total += i * i\n    return total\n";
-const HELLO: &str = "def handler(event, context):\n    return {'message': 'hello'}\n";
-const SLEEP: &str = "import time\n\ndef handler(event, context):\n    time.sleep(0.02)\n    return 'slept'\n";
-const ALLOCATE: &str = "def handler(event, context):\n    return len(bytearray(4 << 20).hex())\n";
-const JSON: &str =
-    "import json\n\ndef handler(event, context):\n    return len(json.dumps([{'k': i} for i in range(2000)]))\n";
+/// About 5 ms, or as long as the event says, and answers how often it ran.
+const COUNT: &str = "import time\n\nruns = 0\n\ndef handler(event, context):\n    global runs\n    runs += 1\n    end = time.monotonic() + event.get('s', 0)\n    while time.monotonic() < end:\n        pass\n    for i in range(60000):\n        i * i\n    return runs\n";
 
-/// Functions with their weights, by name.
-const SCENARIOS: [(&str, &[(&str, f64)]); 2] = [
-    ("cpu", &[("spin", 1.0)]),
-    ("mix", &[("spin", 1.0), ("hello", 4.0), ("sleep", 2.0), ("allocate", 1.0), ("json", 2.0)]),
+type Part = fn(&Stage<'_>, &mut Report) -> Outcome<()>;
+const PARTS: [(&str, Part); 7] = [
+    ("goodput", goodput::measure),
+    ("storm", storm::measure),
+    ("arrivals", arrivals::measure),
+    ("reserved", reserved::measure),
+    ("noisy", noisy::measure),
+    ("refused", refused::measure),
+    ("slow", slow::measure),
 ];
-const FUNCTIONS: [(&str, &str); 5] =
-    [("spin", SPIN), ("hello", HELLO), ("sleep", SLEEP), ("allocate", ALLOCATE), ("json", JSON)];
-
-/// About 5 ms, and answers how often it ran.
-const COUNT: &str = "runs = 0\n\ndef handler(event, context):\n    global runs\n    runs += 1\n    for i in range(60000):\n        i * i\n    return runs\n";
-/// More than a second.
-const LONG: &str = "import time\n\ndef handler(event, context):\n    end = time.monotonic() + 1.8\n    while time.monotonic() < end:\n        pass\n";
-/// The functions of scenes.
-const ACTORS: [(&str, &str); 4] = [("count", COUNT), ("long", LONG), ("noisy", SPIN), ("quiet", SPIN)];
-/// One machine of each function, so that `count` has one memory.
-const ONE_MACHINE: [&str; 2] = ["--instances-per-function", "1"];
-
-struct Options {
-    seconds: u64,
-    seeds: u64,
-    out: PathBuf,
-}
 
 /// What is measured of it.
 #[derive(Args, Default)]
 pub(super) struct Overload {
-    /// Play what else must hold, scene by scene.
-    #[arg(long)]
-    scenes: bool,
-    /// Play that scene.
-    #[arg(long, value_name = "NAME")]
-    scene: Option<String>,
+    /// Parts that are played [default: all]: goodput, storm, arrivals, reserved, noisy, refused, slow.
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Length of each load; where a part's own is shorter than 60 s, as much shorter [default: 60, with --quick 5].
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
+    /// Runs of each load, each with another seed [default: 3, with --quick 1].
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
 }
 
 impl Overload {
     pub(super) fn measure(&self, asked: &Asked) -> Outcome<()> {
-        let (seconds, seeds) = if asked.quick { (5, 1) } else { (60, 3) };
-        let options = Options { seconds, seeds, out: asked.results.clone() };
-        std::fs::create_dir_all(&options.out)?;
-        let only = self.scene.as_deref();
-        overload(asked, options, (only.is_some() || self.scenes).then_some(only))
-    }
-}
-
-fn overload(asked: &Asked, options: Options, scene_wanted: Option<Option<&str>>) -> Outcome<()> {
-    let cpus = cpus_allowed();
-    let (server_cpu, tool_cpu) = (cpus[0], cpus[cpus.len() - 1]);
-    let machine = machine::examine();
-    println!("{}, {} CPUs, {}, load {}", machine.cpu, machine.cores, machine.system, machine.load);
-    println!("server on CPU {server_cpu}, tool on CPU {tool_cpu}; {} s each, {} seeds", options.seconds, options.seeds);
-
-    if let Some(only) = scene_wanted {
-        return play(asked, &options, (server_cpu, tool_cpu), only);
-    }
-
-    // What is started now, stays there: threads and machines of the platform have the CPUs of this thread.
-    pin(&[server_cpu])?;
-    let runtime = Runtime::all().pop().ok_or("there is no runtime")?;
-    let platform = Platform::start_with(&asked.program, runtime, &[])?;
-    pin(&cpus)?;
-    for (name, source) in FUNCTIONS {
-        platform.deploy(name, source, "reuse")?;
-    }
-    let bench = Bench { endpoint: Endpoint::parse(&platform.endpoint())?, tool_cpu, options };
-    let mut all = Vec::new();
-    for (name, functions) in SCENARIOS {
-        all.push(bench.scenario(name, functions)?);
-    }
-    results::write(&bench.options.out, &machine, &all)?;
-    println!("\nwritten to {}", bench.options.out.display());
-    Ok(())
-}
-
-fn play(asked: &Asked, options: &Options, (server_cpu, tool_cpu): (usize, usize), only: Option<&str>) -> Outcome<()> {
-    let cpus = cpus_allowed();
-    let program = &asked.program;
-    let runtime = Runtime::all().pop().ok_or("there is no runtime")?;
-    pin(&[server_cpu])?;
-    let platform = Platform::start_with(program, runtime.clone(), &ONE_MACHINE)?;
-    let uncontrolled = Platform::start_with(program, runtime, &["--overload-control", "off"])?;
-    pin(&cpus)?;
-    for platform in [&platform, &uncontrolled] {
-        for (name, source) in ACTORS {
-            platform.deploy(name, source, "reuse")?;
+        if let Some(unknown) = self.only.iter().find(|name| PARTS.iter().all(|(known, _)| known != name)) {
+            return Err(format!("there is no part {unknown}").into());
         }
-    }
-    let endpoint = Endpoint::parse(&platform.endpoint())?;
-    let bench = Bench { endpoint, tool_cpu, options: Options { seconds: 5, seeds: 1, out: options.out.clone() } };
-    let targets = [Target::new("count")];
-    let closed = Pace::Closed { clients: CLIENTS, duration: Duration::from_secs(5) };
-    let capacity = bench.run(&targets, closed, 1)?.totals.goodput_per_s;
-    println!("capacity {capacity:.1}/s with {CLIENTS} clients that wait");
-    let out = &options.out;
-    scenes::Stage { platform: &platform, uncontrolled: &uncontrolled, tool_cpu, capacity, is_quick: asked.quick, out }
-        .play(only)?;
-    println!("\nwritten to {}", out.display());
-    Ok(())
-}
-
-struct Bench {
-    endpoint: Endpoint,
-    tool_cpu: usize,
-    options: Options,
-}
-
-impl Bench {
-    fn scenario(&self, name: &str, functions: &[(&str, f64)]) -> Outcome<Results> {
-        let targets: Vec<Target> =
-            functions.iter().map(|&(name, weight)| Target { weight, ..Target::new(name) }).collect();
-        let seconds = Duration::from_secs(self.options.seconds);
-        let closed = |duration| Pace::Closed { clients: CLIENTS, duration };
-        self.run(&targets, closed(seconds.min(Duration::from_secs(5))), 1)?;
-        let capacity = self.run(&targets, closed(seconds), 1)?.totals.goodput_per_s;
-        println!("\n{name}: capacity {capacity:.1}/s with {CLIENTS} clients that wait");
-        println!(
-            "  multiple  seed  offered/s  goodput/s  refused/s  failed/s  unsent/s        p50        p99  late p99"
-        );
-        let mut results = Results { scenario: name.to_owned(), capacity, runs: Vec::new() };
-        for seed in 1..=self.options.seeds {
-            for multiple in MULTIPLES {
-                thread::sleep(PAUSE);
-                let profile = Profile::constant(capacity * multiple, seconds);
-                let report = self.run(&targets, Pace::Open { profile, spacing: Spacing::Poisson }, seed)?;
-                let run = Run::new(multiple, seed, &report);
-                println!(
-                    "{multiple:>10} {seed:>5} {:>10.1} {:>10.1} {:>10.1} {:>9.1} {:>9.1} {:>10} {:>10} {:>9}",
-                    run.offered_per_s,
-                    run.goodput_per_s,
-                    run.refused_per_s,
-                    run.failed_per_s,
-                    run.unsent_per_s,
-                    show(run.p50_ns),
-                    show(run.p99_ns),
-                    show(run.lateness_p99_ns)
-                );
-                results.runs.push(run);
+        let (seconds, seeds) = if asked.quick { (5.0, 1) } else { (60.0, 3) };
+        let (seconds, seeds) = (self.seconds.unwrap_or(seconds), self.seeds.unwrap_or(seeds).max(1));
+        let cpus = cpus_allowed();
+        let (server_cpu, tool_cpu) = (cpus[0], cpus[cpus.len() - 1]);
+        let stage = Stage { asked, cpus, server_cpu, tool_cpu, seconds, seeds };
+        let mut report = Report::new("overload", "Overload", asked.quick);
+        let notes = format!("the server is on CPU {server_cpu}, the tool on CPU {tool_cpu}; {seeds} seeds");
+        report.amount("length of a load", seconds, "s", &notes);
+        for (name, part) in PARTS {
+            if self.only.is_empty() || self.only.iter().any(|only| only == name) {
+                part(&stage, &mut report)?;
             }
         }
-        results.judge();
-        Ok(results)
+        Ok(report.write(&asked.results)?)
+    }
+}
+
+/// What parts are played with.
+struct Stage<'a> {
+    asked: &'a Asked,
+    cpus: Vec<usize>,
+    server_cpu: usize,
+    tool_cpu: usize,
+    /// Length of a load of 60 s.
+    seconds: f64,
+    seeds: u64,
+}
+
+impl Stage<'_> {
+    /// So much of what was asked for instead of 60 s, and not less than two seconds.
+    fn seconds(&self, of_sixty: f64) -> Duration {
+        Duration::from_secs_f64((self.seconds * of_sixty / 60.0).max(2.0))
     }
 
-    fn run(&self, targets: &[Target], pace: Pace, seed: u64) -> Outcome<Report> {
-        let setting = Setting { connections: CONNECTIONS, cpus: vec![self.tool_cpu], ..Setting::default() };
-        let (endpoint, targets) = (self.endpoint.clone(), targets.to_vec());
+    /// A platform on its CPU, with these functions.
+    fn start(&self, options: &[&str], functions: &[(&str, &str)]) -> Outcome<Platform> {
+        let runtime = Runtime::all().pop().ok_or("there is no runtime")?;
+        // What is started now, stays there: threads and machines of the platform have the CPUs of this thread.
+        pin(&[self.server_cpu])?;
+        let platform = Platform::start_with(&self.asked.program, runtime, options);
+        pin(&self.cpus)?;
+        let platform = platform?;
+        for (name, source) in functions {
+            platform.deploy(name, source, "reuse")?;
+        }
+        Ok(platform)
+    }
+
+    /// What clients that wait for their answers get out of it, per second.
+    fn capacity(&self, platform: &Platform, targets: &[Target]) -> Outcome<f64> {
+        let closed = |duration| Pace::Closed { clients: CLIENTS, duration };
+        self.load(platform, targets, closed(self.seconds(CAPACITY_S / 4.0)), 1, |_| {})?;
+        let capacity = self.load(platform, targets, closed(self.seconds(CAPACITY_S)), 1, |_| {})?;
+        Ok(capacity.totals.goodput_per_s)
+    }
+
+    /// An open load at one rate, of clients that know nothing of each other.
+    fn constant(
+        &self,
+        platform: &Platform,
+        targets: &[Target],
+        rate: f64,
+        duration: Duration,
+        seed: u64,
+    ) -> Outcome<Load> {
+        let pace = Pace::Open { profile: Profile::constant(rate, duration), spacing: Spacing::Poisson };
+        self.load(platform, targets, pace, seed, |_| {})
+    }
+
+    fn load(
+        &self,
+        platform: &Platform,
+        targets: &[Target],
+        pace: Pace,
+        seed: u64,
+        adjust: impl FnOnce(&mut Setting),
+    ) -> Outcome<Load> {
+        let mut setting = Setting { connections: CONNECTIONS, cpus: vec![self.tool_cpu], ..Setting::default() };
+        adjust(&mut setting);
+        let (endpoint, targets) = (Endpoint::parse(&platform.endpoint())?, targets.to_vec());
         let plan = Plan { endpoint, credentials: None, targets, pace, seed, setting };
-        Ok(mayfly_load::run(plan, &Arc::default(), |_| {})?)
+        // Who still asks again when the load is over does not do so for minutes.
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&stop);
+        Ok(mayfly_load::run(plan, &stop, move |now| {
+            is_over.store(now.elapsed >= now.duration, Ordering::Relaxed);
+        })?)
     }
 }
 
 fn pin(cpus: &[usize]) -> Outcome<()> {
     let mut set = CpuSet::new();
-    for &cpu in cpus {
-        set.set(cpu);
-    }
+    cpus.iter().for_each(|&cpu| set.set(cpu));
     Ok(sched_setaffinity(None, &set)?)
+}
+
+/// The value in the middle.
+fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn percent(part: u64, of: u64) -> f64 {
+    part as f64 * 100.0 / of as f64
+}
+
+/// The 99th percentile of the latency of answers, in milliseconds.
+fn p99_ms(latency: Option<mayfly_load::report::Quantiles>) -> f64 {
+    latency.map_or(f64::NAN, |latency| latency.p99_ns as f64 / 1e6)
 }

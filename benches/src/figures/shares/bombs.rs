@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use mayfly_benches::{platform::Platform, report::Report};
+use mayfly_benches::{
+    platform::Platform,
+    report::{Aim, Report},
+};
 use serde_json::{Value, json};
 
 use super::{Outcome, invoke, start};
@@ -15,6 +18,8 @@ use super::{Outcome, invoke, start};
 const MEMORY_MIB: u64 = 128;
 /// Sizes of all instances, in memories of the host.
 const OVERCOMMIT: &str = "1.5";
+/// Instances and MiB of a host on which a few bombs are too many.
+const TIGHT: (usize, u64) = (40, 640);
 const MIB: f64 = 1_048_576.0;
 
 /// Each waits until all are there, and says how often it was called.
@@ -38,20 +43,19 @@ def handler(event, context):
 
 pub(super) fn measure(report: &mut Report, program: &Path, instances: usize) -> Outcome<()> {
     let limit = (instances as u64 * MEMORY_MIB * 2).div_ceil(3) << 20;
+    scene(report, program, instances, limit, OVERCOMMIT)?;
+    scene(report, program, TIGHT.0, TIGHT.1 << 20, "10")
+}
+
+fn scene(report: &mut Report, program: &Path, instances: usize, limit: u64, overcommit: &str) -> Outcome<()> {
     let host = SmallHost::new(limit);
     let size = if host.is_ok() { format!("{:.1} GiB", limit as f64 / MIB / 1024.0) } else { "all there is".into() };
     report.section(&format!("memory bombs: half of {instances} instances of {MEMORY_MIB} MB, host {size}"));
     if let Err(error) = &host {
         println!("  the host cannot be made small ({error}): all of it is used");
     }
-    let options = [
-        "--memory-overcommit",
-        if host.is_ok() { OVERCOMMIT } else { "10" },
-        "--memory-reserve-mb",
-        "128",
-        "--shells",
-        "8",
-    ];
+    let overcommit = if host.is_ok() { overcommit } else { "10" };
+    let options = ["--memory-overcommit", overcommit, "--memory-reserve-mb", "128", "--shells", "8"];
     let platform = match &host {
         Ok(host) => host.within(|| start(program, &options))?,
         Err(_) => start(program, &options)?,
@@ -61,19 +65,28 @@ pub(super) fn measure(report: &mut Report, program: &Path, instances: usize) -> 
     }
     let half = instances / 2;
     let (quiet, bombs, grown) = explode(&platform, half)?;
-    let mut count = |name: &str, answers: &[Value], is_right: fn(&Value) -> bool| {
+    let mut count = |name: &str, answers: &[Value], is_right: fn(&Value) -> bool| -> f64 {
         let wrong =
             answers.iter().find(|answer| !is_right(answer)).map_or(String::new(), |answer| format!("; one: {answer}"));
         let right = answers.iter().filter(|answer| is_right(answer)).count();
         report.amount(name, right as f64, "", &format!("of {half}{wrong}"));
+        right as f64
     };
-    count("bombs that ran out of their own memory", &bombs, |answer| answer["errorType"] == "Runtime.OutOfMemory");
-    count("others that answered", &quiet, |answer| *answer == 1);
+    let own =
+        count("bombs that ran out of their own memory", &bombs, |answer| answer["errorType"] == "Runtime.OutOfMemory");
+    let hosts = count("bombs that were ended for the host's memory", &bombs, |answer| {
+        answer["errorMessage"].as_str().is_some_and(|message| message.contains("the host is short of memory"))
+    });
+    let answered = count("others that answered", &quiet, |answer| *answer == 1);
     let again = all(&platform, "quiet", half, &json!({ "s": 3 }))?;
     count("others that still had their state", &again, |answer| *answer == 2);
-    report.amount("growth of the server", grown, "MiB", "resident; at most 64 wanted");
+    let whole = half as f64;
+    report.aim("bombs that were told what they did", Aim::AtLeast(whole), own + hosts, "");
+    report.aim("others that answered", Aim::AtLeast(whole), answered, "");
+    report.amount("growth of the server", grown, "MiB", "resident");
+    report.aim("growth of the server", Aim::AtMost(64.0), grown, "MiB");
     if let Ok(host) = &host {
-        report.amount("processes that the kernel ended for memory", host.killed(), "", "");
+        report.aim("processes that the kernel ended for memory", Aim::AtMost(0.0), host.killed(), "");
     }
     Ok(())
 }

@@ -1,0 +1,151 @@
+//! Noisy neighbours: a function that computes a little, at a fifth of the capacity, alone and beside others that misbehave.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use mayfly_benches::{
+    platform::Platform,
+    plot::{self, Look, Plot, Series},
+    report::{Aim, Report},
+};
+use mayfly_load::{Target, outcome::Outcome as Fate};
+use serde_json::json;
+
+use super::{Outcome, SPIN, Stage, p99_ms, percent};
+
+/// What a neighbour does, from so many clients who begin again as soon as they are answered.
+struct Noise {
+    name: &'static str,
+    clients: u64,
+    act: Act,
+}
+
+enum Act {
+    /// Call a function with this source.
+    Call(&'static str),
+    /// Deploy functions, one after the other.
+    Deploy,
+    /// Ask for what there is not, or not as HTTP wants it.
+    AskBadly,
+}
+
+const LOOP: &str = "def handler(event, context):\n    while True:\n        pass\n";
+const EXIT: &str = "import os\n\ndef handler(event, context):\n    os._exit(1)\n";
+const LOG: &str = "def handler(event, context):\n    for _ in range(20000):\n        print('x' * 50)\n";
+const BOMB: &str =
+    "def handler(event, context):\n    kept = []\n    while True:\n        kept.append(bytearray(b'x' * (1 << 20)))\n";
+
+const NOISES: [Noise; 6] = [
+    Noise { name: "tight loop", clients: 8, act: Act::Call(LOOP) },
+    Noise { name: "exit storm", clients: 4, act: Act::Call(EXIT) },
+    Noise { name: "log flood", clients: 4, act: Act::Call(LOG) },
+    Noise { name: "deploy storm", clients: 2, act: Act::Deploy },
+    Noise { name: "memory bomb", clients: 4, act: Act::Call(BOMB) },
+    Noise { name: "bad requests", clients: 4, act: Act::AskBadly },
+];
+const BAD: [(&str, &str, &[u8]); 4] = [
+    ("POST", "/2015-03-31/functions/nobody/invocations", b"{}"),
+    ("POST", "/2015-03-31/functions/quiet/invocations", b"{not json"),
+    ("DELETE", "/2015-03-31/nothing", b""),
+    ("POST", "/2015-03-31/functions/%00/invocations", b"[]"),
+];
+/// The quiet one's load, as a part of the capacity.
+const LOAD: f64 = 0.2;
+/// How much longer its p99 may get, and how many must be answered.
+const FACTOR: f64 = 1.5;
+const ANSWERED: f64 = 99.9;
+/// Shortest load that is worth a 99th percentile.
+const LEAST: Duration = Duration::from_secs(4);
+/// From the begin of the noise to the first request that counts.
+const LEAD: Duration = Duration::from_secs(1);
+
+pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
+    report.section("noisy neighbours");
+    let platform = stage.start(&[], &[("quiet", SPIN)])?;
+    for noise in &NOISES {
+        if let Act::Call(source) = noise.act {
+            platform.deploy_with(&noise.function(), source, "reuse", &json!({ "Timeout": 3 }))?;
+        }
+    }
+    let targets = [Target::new("quiet")];
+    let rate = stage.capacity(&platform, &targets)? * LOAD;
+    let quiet = || -> Outcome<(f64, f64)> {
+        let load = stage.constant(&platform, &targets, rate, stage.seconds(15.0).max(LEAST), 1)?;
+        Ok((p99_ms(load.latency), percent(load.totals.counts.of(Fate::Ok), load.totals.arrivals)))
+    };
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for (at, noise) in NOISES.iter().enumerate() {
+        // Alone anew each time: the machine is not the same all the time.
+        let (p99_alone, _) = quiet()?;
+        let stop = AtomicBool::new(false);
+        let statuses = Mutex::new(BTreeMap::<u16, u64>::new());
+        let (p99, answered) = thread::scope(|scope| {
+            for client in 0..noise.clients {
+                let (stop, statuses, platform) = (&stop, &statuses, &platform);
+                scope.spawn(move || {
+                    for round in 0.. {
+                        if stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        // A connection that was closed is an answer, too.
+                        let status = noise.act(platform, client, round).unwrap_or(0);
+                        *statuses.lock().expect("no panic").entry(status).or_default() += 1;
+                    }
+                });
+            }
+            thread::sleep(LEAD);
+            let seen = quiet();
+            stop.store(true, Ordering::Relaxed);
+            seen
+        })?;
+        let statuses = statuses.into_inner().expect("no panic");
+        let told: Vec<String> = statuses.iter().map(|(status, count)| format!("{count} × {status}")).collect();
+        report.amount(
+            &format!("{}: p99", noise.name),
+            p99,
+            "ms",
+            &format!("{p99_alone:.1} ms alone; the noise was answered {}", told.join(", ")),
+        );
+        report.aim(&format!("{}: p99 against alone", noise.name), Aim::AtMost(FACTOR), p99 / p99_alone, "×");
+        report.aim(&format!("{}: the quiet one is answered", noise.name), Aim::AtLeast(ANSWERED), answered, "%");
+        alone.push((at as f64, p99_alone));
+        beside.push((at as f64, p99));
+    }
+    let series = vec![Series::new("alone", Look::Bars, alone), Series::new("beside the neighbour", Look::Bars, beside)];
+    let plot = Plot {
+        title: "p99 of a quiet function, alone and beside a noisy one".into(),
+        x: plot::names("neighbour", NOISES.iter().map(|noise| noise.name)),
+        y: plot::linear("ms", &series, |point| point.1),
+        series,
+    };
+    Ok(report.plot("noisy", &plot, "")?)
+}
+
+impl Noise {
+    fn function(&self) -> String {
+        self.name.replace(' ', "-")
+    }
+
+    /// One round of one client: the status that it was answered.
+    fn act(&self, platform: &Platform, client: u64, round: u64) -> io::Result<u16> {
+        match self.act {
+            Act::Call(_) => {
+                let path = format!("/2015-03-31/functions/{}/invocations", self.function());
+                Ok(platform.client()?.request("POST", &path, "", b"{}")?.0)
+            }
+            Act::Deploy => platform.deploy(&format!("new-{client}-{round}"), SPIN, "reuse").map(|_| 201),
+            Act::AskBadly => {
+                let (method, path, body) = BAD[(round % BAD.len() as u64) as usize];
+                Ok(platform.client()?.request(method, path, "", body)?.0)
+            }
+        }
+    }
+}
