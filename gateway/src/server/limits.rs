@@ -51,7 +51,7 @@ impl Default for Limits {
             drain_timeout: Duration::from_secs(15),
             write_stall: Duration::from_secs(30),
             refusals_per_second: 3000,
-            refusal_delay: Duration::from_secs(5),
+            refusal_delay: Duration::from_secs(2),
             shutdown: Duration::from_secs(30),
         }
     }

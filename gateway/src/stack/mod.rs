@@ -82,9 +82,7 @@ async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, request_id: &s
 async fn refuse(overload: Error, body: Incoming, gateway: &Gateway) -> Error {
     let delay = gateway.pace.delay(Instant::now());
     if !delay.is_zero() {
-        let asleep = Instant::now();
         sleep(delay).await;
-        gateway.pace.told(asleep.elapsed().saturating_sub(delay));
     }
     if body.is_end_stream() {
         return overload;
