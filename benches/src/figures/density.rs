@@ -215,7 +215,8 @@ fn judge(report: &mut Report, name: &str, crowd: &Crowd, has_aims: bool) {
     let (first, last) = (of(&crowd.answered[..part]), of(&crowd.answered[count - part..]));
     report.add(&format!("{name}: first answer, the first {part}"), &first, "");
     report.add(&format!("{name}: first answer, the last {part} of {count}"), &last, "");
-    let each = crowd.memory.last().map_or(f64::NAN, |(count, mib)| mib / count);
+    // Where others gave back more meanwhile, there is no figure.
+    let each = crowd.memory.last().map(|(count, mib)| mib / count).filter(|each| *each > 0.0).unwrap_or(f64::NAN);
     report.amount(&format!("{name}: memory that the host has less for each"), each, "MiB", &format!("of {count}"));
     if has_aims {
         let [first_ms, last_ms] = [first, last].map(|of| of.quantile_us(0.5) / 1e3);

@@ -76,8 +76,15 @@ impl Report {
         self.items.push(Item::Figure { name: name.into(), runs, p50_us, p90_us, p99_us, notes: notes.into() });
     }
 
-    /// Adds an amount of something that is no time, and prints it.
+    /// Adds an amount of something that is no time, and prints it. What is not a number could not be measured.
     pub fn amount(&mut self, name: &str, amount: f64, unit: &str, notes: &str) {
+        if !amount.is_finite() {
+            return self.missing(
+                name,
+                "there is no number",
+                "Measure again on a quiet machine, or look at what is missing there",
+            );
+        }
         println!("  {name:<56} {amount:>12.2} {unit:<8} {notes}");
         self.items.push(Item::Amount { name: name.into(), amount, unit: unit.into(), notes: notes.into() });
     }
@@ -237,6 +244,8 @@ pub(crate) mod tests {
         assert_eq!(aims[0], ("≤ 1 ms".into(), "1.50 ms".into(), false));
         assert_eq!(aims[1], ("≥ 2,000 /s".into(), "2500 /s".into(), true));
         let mut report = example();
+        report.amount("nothing", f64::NAN, "MiB", "");
+        assert!(matches!(report.items.last(), Some(Item::Missing { .. })));
         report.aim("nothing", Aim::AtLeast(0.0), f64::NAN, "");
         assert!(matches!(report.items.last(), Some(Item::Aim { is_met: false, .. })));
         assert_eq!(
