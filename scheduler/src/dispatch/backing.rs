@@ -10,6 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::NoRoom;
 use crate::refusal::{Refusal, ThrottleReason};
 
+/// While programs wait for memory, less than so many reserves is little.
+const RESERVES_STALLING: u64 = 4;
+
 /// What backs instances.
 #[derive(Debug)]
 pub(crate) struct Backing {
@@ -96,10 +99,12 @@ impl Backing {
         (state.available_bytes, state.is_stalling, state.charged_bytes) = (available_bytes, is_stalling, 0);
     }
 
-    /// Whether there is less than the reserve, or programs wait for memory.
+    /// Whether there is less than the reserve; or less than a few of it, and programs wait for memory. With more left, they wait in a container of their own,
+    /// or for a disk.
     pub(super) fn is_low(&self) -> bool {
         let state = self.state();
-        state.is_stalling || state.available_bytes.is_some_and(|bytes| bytes < self.reserve_bytes)
+        let least = self.reserve_bytes * if state.is_stalling { RESERVES_STALLING } else { 1 };
+        state.available_bytes.map_or(state.is_stalling, |bytes| bytes < least)
     }
 
     /// Whether so little is left that the next invocations that grow would stall all others.
@@ -158,7 +163,8 @@ mod tests {
             (Some(100), false, false, false),
             (Some(99), false, true, false),
             // Others of the host wait for memory: not ours to end anything for.
-            (Some(100), true, true, false),
+            (Some(399), true, true, false),
+            (Some(400), true, false, false),
             (Some(99), true, true, true),
             (Some(50), false, true, false),
             (Some(49), false, true, true),
