@@ -25,6 +25,11 @@ impl Distribution {
         self.nanoseconds.push(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    /// Adds all measurements of another.
+    pub fn extend(&mut self, other: &Distribution) {
+        self.nanoseconds.extend(&other.nanoseconds);
+    }
+
     /// Number of measurements.
     #[must_use]
     pub fn count(&self) -> usize {

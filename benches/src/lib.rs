@@ -6,6 +6,7 @@
 //! - [`baseline`]: what Mayfly is compared with.
 //! - [`http`]: a client that adds as little as possible to what it measures.
 //! - [`memory`]: what processes have, and what the host has left.
+//! - [`paired`]: whether two things that were measured in turns differ.
 //! - [`plot`]: plots, as SVG and PNG.
 //! - [`report`]: what a figure comes to: text, data, plots, and the page of all of them.
 
@@ -14,6 +15,7 @@ pub mod breakdown;
 pub mod distribution;
 pub mod http;
 pub mod memory;
+pub mod paired;
 pub mod platform;
 pub mod plot;
 pub mod report;

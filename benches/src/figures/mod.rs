@@ -6,7 +6,9 @@
 //! - [`snapshots`]: saved, loaded, bound, put back.
 //! - [`overload`]: goodput past what the machine can bear, and what else must hold there.
 //! - [`shares`]: who gets what of the host.
+//! - [`compare`]: no figure, but two builds in turns.
 
+mod compare;
 mod cost;
 mod density;
 mod invocation;
@@ -46,6 +48,8 @@ enum Figure {
     Overload(overload::Overload),
     /// Shares of processors and memory.
     Shares,
+    /// Two builds in turns, and whether they differ: for those who change Mayfly. Writes nothing.
+    Compare(compare::Compare),
 }
 
 #[derive(Args)]
@@ -84,6 +88,7 @@ impl Command {
             Figure::Snapshots => snapshots::measure(&asked),
             Figure::Overload(overload) => overload.measure(&asked),
             Figure::Shares => shares::measure(&asked),
+            Figure::Compare(compare) => compare.measure(&asked),
         }
     }
 }

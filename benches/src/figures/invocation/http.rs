@@ -113,7 +113,8 @@ fn invoke_timed(client: &mut Client, path: &str, breakdown: &mut Breakdown) {
     breakdown.add(seen, client.header("server-timing").expect("it was asked for"));
 }
 
-fn invoke(client: &mut Client, path: &str) {
+/// An invocation of hello, with the right answer.
+pub(in crate::figures) fn invoke(client: &mut Client, path: &str) {
     let (status, body) = client.request("POST", path, "", EVENT).expect("the platform answers");
     assert_eq!(
         (status, &body[..]),

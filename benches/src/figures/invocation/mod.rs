@@ -5,7 +5,7 @@
 //! - [`others`]: the same handler elsewhere.
 //! - [`vmm`]: inside of the vmm, without the server.
 
-mod http;
+pub(super) mod http;
 mod others;
 mod throughput;
 pub(super) mod vmm;
