@@ -168,5 +168,6 @@ fn parent_of(process: u32) -> Option<u32> {
 
 pub(crate) fn kill(process: u32) {
     let status = Command::new("kill").args(["-9", &process.to_string()]).status().expect("there is a kill");
-    assert!(status.success(), "process {process} cannot be killed");
+    // One that has just ended by itself is as good.
+    assert!(status.success() || parent_of(process).is_none(), "process {process} cannot be killed");
 }
