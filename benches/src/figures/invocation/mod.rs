@@ -45,7 +45,7 @@ pub(super) fn measure(asked: &Asked) -> Outcome<()> {
             curves = throughput::measure(&platform, &mut report, asked.quick)?;
             compared.push(("gateway's\necho".into(), latencies.echo));
         }
-        let own = [("`reuse`", latencies.reuse), ("`fresh`", latencies.fresh_half), ("bound", latencies.bound)];
+        let own = [("`reuse`", latencies.reuse), ("`fresh`", latencies.fresh), ("bound", latencies.bound)];
         compared.extend(own.into_iter().map(|(what, latency)| (name(&what.replace('`', "")), latency)));
         vmm::measure(&platform.data_dir(), &mut report, runs)?;
     }
