@@ -10,6 +10,12 @@ pub struct Client {
     buffer: Vec<u8>,
 }
 
+/// The path of invocations of a function.
+#[must_use]
+pub fn invocations(function: &str) -> String {
+    format!("/2015-03-31/functions/{function}/invocations")
+}
+
 /// Longest answer that is read.
 const ANSWER_MAX_BYTES: usize = 16 << 20;
 const TIMEOUT: Duration = Duration::from_secs(300);

@@ -12,7 +12,7 @@ use std::{
 use clap::Args;
 use mayfly_benches::{
     distribution::Distribution,
-    http::Client,
+    http::{Client, invocations},
     paired::Ratios,
     platform::{Platform, Runtime},
     report::Machine,
@@ -104,7 +104,7 @@ impl Build {
         platform.deploy("fresh", HELLO, "fresh")?;
         let mut client = platform.client()?;
         for function in ["reuse", "fresh"] {
-            (0..INVOCATIONS).for_each(|_| invoke(&mut client, &path(function)));
+            (0..INVOCATIONS).for_each(|_| invoke(&mut client, &invocations(function)));
         }
         Ok(Build { platform, client, seen: KINDS.map(|_| Distribution::default()) })
     }
@@ -118,7 +118,7 @@ impl Build {
         of_round[0].add(deploy);
         let calls = [(function.as_str(), 1), ("reuse", INVOCATIONS), ("fresh", INVOCATIONS)];
         for (seen, (function, runs)) in of_round[1..].iter_mut().zip(calls) {
-            *seen = Distribution::measure(runs, || invoke(&mut self.client, &path(function)));
+            *seen = Distribution::measure(runs, || invoke(&mut self.client, &invocations(function)));
         }
         sleep(PAUSE);
         for (all, seen) in self.seen.iter_mut().zip(&of_round) {
@@ -126,8 +126,4 @@ impl Build {
         }
         Ok(of_round.map(|seen| seen.quantile_us(0.5)))
     }
-}
-
-fn path(function: &str) -> String {
-    format!("/2015-03-31/functions/{function}/invocations")
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mayfly_benches::distribution::Distribution;
-use mayfly_benches::http::Client;
+use mayfly_benches::http::{Client, invocations};
 use mayfly_benches::memory::{available_bytes, private_bytes};
 use mayfly_benches::platform::{Platform, Runtime};
 use mayfly_benches::report::Report;
@@ -110,7 +110,7 @@ fn per_machine(before: &[u64], after: &[u64]) -> f64 {
 
 /// An event for a function, and how its answer came to be: of its `Server-Timing`, the start.
 fn invoke(client: &mut Client, function: &str, event: &Value) -> io::Result<Value> {
-    let path = format!("/2015-03-31/functions/{function}/invocations");
+    let path = invocations(function);
     let (status, answer) = client.request("POST", &path, "", event.to_string().as_bytes())?;
     if status != 200 {
         return Err(io::Error::other(String::from_utf8_lossy(&answer).into_owned()));

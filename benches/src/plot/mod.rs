@@ -7,7 +7,6 @@ mod png;
 mod svg;
 
 pub use mayfly_load::report::{Axis, Scale};
-pub(crate) use svg::escape;
 
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use mayfly_load::report::escape;
+
 use super::{Axis, Look, Plot, Scale, Series};
 
 const WIDTH: f64 = 860.0;
@@ -103,11 +105,11 @@ struct Area<'a> {
 
 impl Area<'_> {
     fn x(&self, value: f64) -> f64 {
-        LEFT + place(&self.plot.x, value) * (WIDTH - LEFT - RIGHT)
+        LEFT + self.plot.x.place(value) * (WIDTH - LEFT - RIGHT)
     }
 
     fn y(&self, value: f64) -> f64 {
-        self.top + (1.0 - place(&self.plot.y, value)) * AREA_HEIGHT
+        self.top + (1.0 - self.plot.y.place(value)) * AREA_HEIGHT
     }
 
     fn grid(&self, svg: &mut String) {
@@ -188,21 +190,6 @@ impl Area<'_> {
         let is_placed = |axis: &Axis, value: f64| value.is_finite() && (axis.scale == Scale::Linear || value > 0.0);
         is_placed(&self.plot.x, x) && is_placed(&self.plot.y, y)
     }
-}
-
-/// Where a value is, from 0 to 1.
-fn place(axis: &Axis, value: f64) -> f64 {
-    let (low, high) = axis.range;
-    let part = match axis.scale {
-        Scale::Linear => (value - low) / (high - low),
-        Scale::Log => (value.max(low) / low).ln() / (high / low).ln(),
-    };
-    part.clamp(0.0, 1.0)
-}
-
-/// Text as SVG and HTML have it.
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use std::{fmt::Write, fs, io, path::Path};
 
+use mayfly_load::report::escape;
+
 use super::{Item, Report, significant};
-use crate::plot::escape;
 
 /// The order of the page; what else there is follows.
 const ORDER: [&str; 6] = ["invocation", "density", "cost", "snapshots", "overload", "shares"];

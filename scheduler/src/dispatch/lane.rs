@@ -227,7 +227,7 @@ impl Lane {
             // The share while the machine is busy with the bind: it takes a moment too, on nobody's path.
             let pid = shell.pid();
             let bind = Instance::bind(shell, &self.binding, stream);
-            let (bound, member) = tokio::join!(bind, async { self.share.admit(pid) });
+            let (bound, member) = tokio::join!(biased; bind, async { self.share.admit(pid) });
             match bound {
                 Ok(instance) => return Ok(instance.with_share(member)),
                 Err(Gone::Ended(why)) => gone = why,

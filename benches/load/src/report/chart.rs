@@ -101,7 +101,8 @@ impl Axis {
     }
 
     /// Where a value is, from 0 to 1.
-    fn place(&self, value: f64) -> f64 {
+    #[must_use]
+    pub fn place(&self, value: f64) -> f64 {
         let (low, high) = self.range;
         let part = match self.scale {
             Scale::Linear => (value - low) / (high - low),
@@ -275,7 +276,8 @@ impl Chart {
 }
 
 /// Text as HTML and SVG have it.
-pub(crate) fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 pub use about::About;
-pub use chart::{Axis, Chart, Scale, Series};
+pub use chart::{Axis, Chart, Scale, Series, escape};
 pub use trust::Finding;
 
 use crate::{

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mayfly_benches::{
     breakdown::{self, Breakdown},
     distribution::Distribution,
-    http::Client,
+    http::{Client, invocations},
     platform::Platform,
     report::{Aim, Report},
 };
@@ -63,7 +63,7 @@ pub(super) fn measure(platform: &Platform, report: &mut Report, runs: usize) -> 
     let [mut bound, mut reuse, mut fresh] = <[Breakdown; 3]>::default();
     let mut in_a_row = Breakdown::default();
     for index in 0..2 * BOUND {
-        let path = format!("/2015-03-31/functions/deploy-{index}/invocations");
+        let path = invocations(&format!("deploy-{index}"));
         if index < BOUND {
             // For longer than it takes to replace a shell.
             std::thread::sleep(Duration::from_millis(200));
@@ -79,7 +79,7 @@ pub(super) fn measure(platform: &Platform, report: &mut Report, runs: usize) -> 
         ("reuse, at most half load", "hello", Some(HALF_LOAD), &mut latencies.reuse_half),
         ("fresh, at most half load", "hello-fresh", Some(HALF_LOAD), &mut latencies.fresh_half),
     ] {
-        let path = format!("/2015-03-31/functions/{function}/invocations");
+        let path = invocations(function);
         for _ in 0..20 {
             invoke(&mut client, &path);
         }
@@ -96,7 +96,7 @@ pub(super) fn measure(platform: &Platform, report: &mut Report, runs: usize) -> 
         *place = distribution;
     }
     for (function, breakdown) in [("hello", &mut reuse), ("hello-fresh", &mut fresh)] {
-        let path = format!("/2015-03-31/functions/{function}/invocations");
+        let path = invocations(function);
         for _ in 0..runs {
             invoke_timed(&mut client, &path, breakdown);
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use mayfly_benches::{
-    http::Client,
+    http::{Client, invocations},
     platform::Platform,
     plot::{self, Look, Plot, Series},
     report::{Aim, Report},
@@ -32,8 +32,7 @@ pub(super) fn measure(platform: &Platform, report: &mut Report, is_quick: bool) 
     platform.deploy("through", HELLO, "reuse")?;
     platform.deploy("through-fresh", HELLO, "fresh")?;
     let (connections, seconds): (&[f64], f64) = if is_quick { (&[1.0, 8.0, 64.0], 1.0) } else { (&CONNECTIONS, 5.0) };
-    let invoke = |function: &str| format!("/2015-03-31/functions/{function}/invocations");
-    let (reuse, fresh) = (invoke("through"), invoke("through-fresh"));
+    let (reuse, fresh) = (invocations("through"), invocations("through-fresh"));
     let kinds = [
         ("gateway's echo", Request { method: "GET", path: "/healthz", body: b"" }),
         ("reuse", Request { method: "POST", path: &reuse, body: EVENT }),

@@ -12,6 +12,7 @@ use std::{
 };
 
 use mayfly_benches::{
+    http::invocations,
     platform::Platform,
     plot::{self, Look, Plot, Series},
     report::{Aim, Report},
@@ -138,7 +139,7 @@ impl Noise {
     fn act(&self, platform: &Platform, client: u64, round: u64) -> io::Result<u16> {
         match self.act {
             Act::Call(_) => {
-                let path = format!("/2015-03-31/functions/{}/invocations", self.function());
+                let path = invocations(&self.function());
                 Ok(platform.client()?.request("POST", &path, "", b"{}")?.0)
             }
             Act::Deploy => platform.deploy(&format!("new-{client}-{round}"), SPIN, "reuse").map(|_| 201),

@@ -10,6 +10,7 @@ mod processors;
 use std::{io, path::Path};
 
 use mayfly_benches::{
+    http::invocations,
     platform::{Platform, Runtime},
     report::Report,
 };
@@ -35,7 +36,7 @@ fn start(program: &Path, options: &[&str]) -> io::Result<Platform> {
 
 /// An event for a function: status and answer.
 fn invoke(platform: &Platform, function: &str, event: &Value) -> io::Result<(u16, Value)> {
-    let path = format!("/2015-03-31/functions/{function}/invocations");
+    let path = invocations(function);
     let (status, answer) = platform.client()?.request("POST", &path, "", event.to_string().as_bytes())?;
     Ok((status, serde_json::from_slice(&answer)?))
 }
