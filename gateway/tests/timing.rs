@@ -2,7 +2,10 @@
 
 mod support;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use support::live::{Live, raw};
 
@@ -10,8 +13,9 @@ const CODE: &str = "def handler(event, context):\n    return event\n";
 /// They follow each other, and so are less than `total` together.
 const PARTS: [&str; 7] = ["receive", "queue", "bind", "handover", "run", "report", "answer"];
 
-/// An invocation over HTTP: the metrics of its `Server-Timing` in their order, and its milliseconds as seen from here.
+/// An invocation over HTTP: the metrics of its `Server-Timing` in their order, and its milliseconds as seen from here. It began in between.
 async fn timed(live: &Live, function: &str, value: &str) -> (Vec<String>, BTreeMap<String, String>, f64) {
+    let sent = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs_f64();
     let begun = Instant::now();
     let path = format!("/2015-03-31/functions/{function}/invocations");
     let answer = raw(&live.address, "POST", &path, &[("x-mayfly-timing", value)], b"{}").await;
@@ -25,6 +29,8 @@ async fn timed(live: &Live, function: &str, value: &str) -> (Vec<String>, BTreeM
         names.push(name.to_owned());
         metrics.insert(name.to_owned(), value.trim_matches('"').to_owned());
     }
+    let began = metrics["began"].parse::<f64>().expect("seconds") - sent;
+    assert!((-1.0..ms / 1000.0 + 1.0).contains(&began), "{began} s after it was sent");
     (names, metrics, ms)
 }
 
@@ -34,7 +40,7 @@ fn check(names: &[String], metrics: &BTreeMap<String, String>, seen_ms: f64, sta
         "fresh" => &["receive", "queue", "handover", "run", "report", "answer", "total", "reset"],
         _ => &["receive", "queue", "bind", "handover", "run", "report", "answer", "total"],
     };
-    assert_eq!(names, [of_start, &["exits", "faults", "start"]].concat(), "{start}");
+    assert_eq!(names, [of_start, &["exits", "faults", "start", "began"]].concat(), "{start}");
     assert_eq!(metrics["start"], start);
     let ms = |name: &str| metrics.get(name).map_or(0.0, |text| text.parse::<f64>().expect("milliseconds"));
     let parts: f64 = PARTS.iter().map(|part| ms(part)).sum();

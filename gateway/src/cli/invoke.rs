@@ -98,6 +98,7 @@ fn timing_table(header: &str) -> String {
             "exits" => "times that the guest left the vCPU",
             "faults" => "page faults",
             "start" => "what it ran on",
+            "began" => "when it had come, in seconds since 1970",
             _ => "",
         };
         table.row([name.to_owned(), value.unwrap_or_default().trim_matches('"').to_owned(), about.to_owned()]);

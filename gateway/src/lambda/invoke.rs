@@ -2,6 +2,8 @@
 //!
 //! The event is checked to be JSON, not read, and is handed on as it came. Nothing here allocates in proportion to it.
 
+use std::time::SystemTime;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::request::Parts;
@@ -72,7 +74,9 @@ pub(super) async fn answer(call: Call) -> Result<Reply, Error> {
     match platform.invoke(invocation).await {
         Ok(outcome) => {
             metrics.answered(&name, &outcome, receive);
-            let timing = options.is_timing_wanted.then(|| server_timing(&outcome, receive, call.began.elapsed()));
+            let timing = options
+                .is_timing_wanted
+                .then(|| server_timing(&outcome, receive, call.began.elapsed(), SystemTime::now()));
             Ok(reply(outcome, options.is_tail_wanted, timing))
         }
         Err(refusal) => {

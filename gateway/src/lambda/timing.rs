@@ -1,13 +1,17 @@
 //! `Server-Timing` of an invocation: where its time went, as browsers, proxies and `mayfly invoke --timing` read it.
 
-use std::{fmt::Write, time::Duration};
+use std::{
+    fmt::Write,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use mayfly_scheduler::{Outcome, Start};
 
 /// Its parts in their order, one beginning where the one before ends, in milliseconds; then what is no part: the whole, the reset that was before
-/// it, and counts. `receive` is the time until the platform had the event.
-pub(super) fn server_timing(outcome: &Outcome, receive: Duration, total: Duration) -> String {
+/// it, counts, and when `receive` began. `receive` is the time until the platform had the event; `total` ends at `now`.
+pub(super) fn server_timing(outcome: &Outcome, receive: Duration, total: Duration, now: SystemTime) -> String {
     let timing = &outcome.timing;
+    let began = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(total);
     let bind = (outcome.start == Start::Bound).then_some(timing.bind);
     let durations = [
         ("receive", Some(receive)),
@@ -28,10 +32,12 @@ pub(super) fn server_timing(outcome: &Outcome, receive: Duration, total: Duratio
     }
     let _ = write!(
         text,
-        "exits;desc=\"{}\", faults;desc=\"{}\", start;desc={}",
+        "exits;desc=\"{}\", faults;desc=\"{}\", start;desc={}, began;desc=\"{}.{:09}\"",
         timing.exits,
         timing.faults,
-        start_name(outcome.start)
+        start_name(outcome.start),
+        began.as_secs(),
+        began.subsec_nanos(),
     );
     text
 }
@@ -55,6 +61,7 @@ mod tests {
     #[test]
     fn each_kind_of_start_has_its_parts() {
         let ms = Duration::from_millis;
+        let now = UNIX_EPOCH + Duration::new(1_790_000_000, 50_000_000);
         let mut outcome = Outcome {
             executed_version: "$LATEST".into(),
             answer: Answer::Response("{}".into()),
@@ -74,13 +81,13 @@ mod tests {
             memory_peak_bytes: 0,
         };
         let warm = "receive;dur=1.0000, queue;dur=2.0000, handover;dur=4.0000, run;dur=5.4321, report;dur=6.0000, answer;dur=7.0000, \
-                    total;dur=30.0000, exits;desc=\"1\", faults;desc=\"12\", start;desc=warm";
-        assert_eq!(server_timing(&outcome, ms(1), ms(30)), warm);
+                    total;dur=30.0000, exits;desc=\"1\", faults;desc=\"12\", start;desc=warm, began;desc=\"1790000000.020000000\"";
+        assert_eq!(server_timing(&outcome, ms(1), ms(30), now), warm);
         (outcome.start, outcome.timing.reset) = (Start::Fresh, Some(ms(8)));
-        let fresh = server_timing(&outcome, ms(1), ms(30));
+        let fresh = server_timing(&outcome, ms(1), ms(30), now);
         assert!(fresh.contains("total;dur=30.0000, reset;dur=8.0000, exits;") && !fresh.contains("bind"), "{fresh}");
         (outcome.start, outcome.timing.reset, outcome.timing.bind) = (Start::Bound, None, ms(3));
-        let bound = server_timing(&outcome, ms(1), ms(30));
+        let bound = server_timing(&outcome, ms(1), ms(30), now);
         assert!(bound.contains("queue;dur=2.0000, bind;dur=3.0000, handover;") && !bound.contains("reset"), "{bound}");
     }
 }

@@ -1,6 +1,6 @@
 //! Invocations through HTTP on one connection: how long they take, and where the time goes.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mayfly_benches::{
     breakdown::{self, Breakdown},
@@ -108,11 +108,11 @@ pub(super) fn measure(platform: &Platform, report: &mut Report, runs: usize) -> 
 
 /// The same, and where its time went.
 fn invoke_timed(client: &mut Client, path: &str, breakdown: &mut Breakdown) {
-    let start = Instant::now();
+    let (sent, start) = (SystemTime::now(), Instant::now());
     let (status, _) = client.request("POST", path, "x-mayfly-timing: 1\r\n", EVENT).expect("the platform answers");
     let seen = start.elapsed();
     assert_eq!(status, 200);
-    breakdown.add(seen, client.header("server-timing").expect("it was asked for"));
+    breakdown.add(sent, seen, client.header("server-timing").expect("it was asked for"));
 }
 
 /// An invocation of hello, with the right answer.
