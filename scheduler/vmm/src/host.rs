@@ -43,7 +43,7 @@ const PROCESSES_WANTED: u64 = 2500;
 /// Looks at everything.
 #[must_use]
 pub fn examine() -> Vec<Finding> {
-    vec![processor(), kernel(), kvm(), kvm_kind(), page_map(), open_files(), processes(), memory()]
+    vec![processor(), kernel(), kvm(), kvm_kind(), page_map(), open_files(), processes(), memory(), page_watchers()]
 }
 
 /// The first thing without which nothing works, if any.
@@ -206,6 +206,26 @@ fn memory() -> Finding {
     }
     finding("memory", State::Good, found, "")
 }
+
+/// DAMON's threads, which look at who uses which page. Snapshots and images are pages that all machines map: a look at one goes through every
+/// machine's mappings, and until it is done nobody maps that file.
+fn page_watchers() -> Finding {
+    let subject = "page monitor";
+    let watching: Vec<PathBuf> = fs::read_dir(KDAMONDS)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("state")))
+        .filter(|state| fs::read_to_string(state).is_ok_and(|state| state.trim() == "on"))
+        .collect();
+    let Some(first) = watching.first() else { return finding(subject, State::Good, "none", "") };
+    let cure = format!(
+        "With hundreds of machines some binds take 0.1 s and more: if nothing needs it, echo off > {}.",
+        first.display()
+    );
+    finding(subject, State::Degraded, format!("DAMON is on ({})", watching.len()), cure)
+}
+
+const KDAMONDS: &str = "/sys/kernel/mm/damon/admin/kdamonds";
 
 #[cfg(test)]
 mod tests {
