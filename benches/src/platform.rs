@@ -55,6 +55,9 @@ impl Runtime {
 /// A running platform. Ended when dropped.
 pub struct Platform {
     child: Child,
+    /// How it was started.
+    serve: Command,
+    program: PathBuf,
     address: SocketAddr,
     data_dir: tempfile::TempDir,
     runtime: Runtime,
@@ -76,16 +79,34 @@ impl Platform {
     pub fn start_with(program: &Path, runtime: Runtime, options: &[&str]) -> io::Result<Platform> {
         let data_dir = tempfile::tempdir()?;
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let child = Command::new(program)
+        let mut serve = Command::new(program);
+        serve
             .args(["serve", "--python", runtime.interpreter(), "--listen", &address.to_string(), "--data-dir"])
             .arg(data_dir.path())
             .args(options)
             .env("MAYFLY_LOG", "warn")
-            .stdout(Stdio::null())
-            .spawn()?;
-        let platform = Platform { child, address, data_dir, runtime };
-        wait(|| platform.client()?.request("GET", "/readyz", "", b"").map(|(status, _)| status == 200))?;
+            .stdout(Stdio::null());
+        let child = serve.spawn()?;
+        let platform = Platform { child, serve, program: program.to_owned(), address, data_dir, runtime };
+        platform.wait_until_ready()?;
         Ok(platform)
+    }
+
+    /// Kills it, starts it again on what it had, and waits until it is ready; returns how long that took.
+    ///
+    /// # Errors
+    /// As [`Platform::start`].
+    pub fn restart(&mut self) -> io::Result<Duration> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let start = Instant::now();
+        self.child = self.serve.spawn()?;
+        self.wait_until_ready()?;
+        Ok(start.elapsed())
+    }
+
+    fn wait_until_ready(&self) -> io::Result<()> {
+        wait(|| self.client()?.request("GET", "/readyz", "", b"").map(|(status, _)| status == 200))
     }
 
     /// A new connection.
@@ -167,6 +188,30 @@ impl Platform {
             if state == "Failed" { Err(io::Error::other("the function failed")) } else { Ok(state == "Active") }
         })?;
         Ok(start.elapsed())
+    }
+
+    /// Deploys `source` with what pip installs for `requirements`, as users do (`mayfly deploy --requirements`), with 256 MiB; returns how long that took.
+    ///
+    /// # Errors
+    /// If pip or the platform refuses; with what was said.
+    pub fn deploy_with_wheels(
+        &self,
+        name: &str,
+        source: &str,
+        requirements: &str,
+        state: &str,
+    ) -> io::Result<Duration> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("handler.py"), source)?;
+        std::fs::write(folder.path().join("requirements.txt"), requirements)?;
+        let start = Instant::now();
+        let output = Command::new(&self.program)
+            .args(["deploy", ".", "--requirements", "requirements.txt", "--memory", "256", "--name", name])
+            .args(["--state", state, "--endpoint", &self.endpoint()])
+            .current_dir(folder.path())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(start.elapsed()) } else { Err(io::Error::other(said)) }
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::io;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mayfly_benches::distribution::Distribution;
@@ -32,7 +31,7 @@ pub(super) fn measure(asked: &Asked) -> Outcome<()> {
         disk(&platform, &mut report, functions)?;
         memory(&platform, &mut report, instances)?;
         if is_cpython {
-            numpy(&asked.program, &platform, &mut report, if asked.quick { 3 } else { 10 })?;
+            numpy(&platform, &mut report, if asked.quick { 3 } else { 10 })?;
         }
     }
     Ok(report.write(&asked.results)?)
@@ -118,29 +117,17 @@ fn invoke(client: &mut Client, function: &str, event: &Value) -> io::Result<Valu
     Ok(serde_json::from_slice(&answer)?)
 }
 
-const NUMPY: &str =
+pub(super) const NUMPY: &str =
     "import numpy\ndef handler(event, context):\n    return float(numpy.linalg.inv(numpy.eye(8) * 2).sum())\n";
 
-fn numpy(program: &Path, platform: &Platform, report: &mut Report, copies: usize) -> Outcome<()> {
-    let folder = tempfile::tempdir()?;
-    std::fs::write(folder.path().join("handler.py"), NUMPY)?;
-    std::fs::write(folder.path().join("requirements.txt"), "numpy\n")?;
+fn numpy(platform: &Platform, report: &mut Report, copies: usize) -> Outcome<()> {
     let before = disk_bytes(&platform.data_dir())?;
     let (mut deploys, mut first, mut later) = Default::default();
     let (deploys, first, later): (&mut Distribution, &mut Distribution, &mut Distribution) =
         (&mut deploys, &mut first, &mut later);
     for copy in 0..copies {
         let name = format!("numpy-{copy}");
-        let start = Instant::now();
-        let deployed = Command::new(program)
-            .args(["deploy", ".", "--requirements", "requirements.txt", "--memory", "256", "--name", &name])
-            .args(["--endpoint", &platform.endpoint()])
-            .current_dir(folder.path())
-            .output()?;
-        if !deployed.status.success() {
-            return Err(String::from_utf8_lossy(&deployed.stderr).into_owned().into());
-        }
-        deploys.add(start.elapsed());
+        deploys.add(platform.deploy_with_wheels(&name, NUMPY, "numpy\n", "reuse")?);
         // Two that overlap need two instances: the first is bound without knowing what it will touch, the second with that.
         first.add(answer_in(platform, &name)?);
         std::thread::scope(|scope| -> io::Result<()> {

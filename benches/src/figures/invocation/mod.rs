@@ -2,11 +2,17 @@
 //!
 //! - [`http`]: through HTTP on one connection, from a platform in a process of its own, on an empty data directory.
 //! - [`throughput`]: the same on 1 to 64 connections.
+//! - [`numpy`]: a function with a large library.
+//! - [`restart`]: the server started again.
 //! - [`others`]: the same handler elsewhere.
+//! - [`owners`]: whose pages an invocation changes.
 //! - [`vmm`]: inside of the vmm, without the server.
 
 pub(super) mod http;
+mod numpy;
 mod others;
+mod owners;
+mod restart;
 mod throughput;
 pub(super) mod vmm;
 
@@ -35,7 +41,7 @@ pub(super) fn measure(asked: &Asked) -> Outcome<()> {
     for runtime in Runtime::all() {
         report.section(runtime.name());
         let is_cpython = matches!(runtime, Runtime::CPython(_));
-        let platform = Platform::start(&asked.program, runtime.clone())?;
+        let mut platform = Platform::start(&asked.program, runtime.clone())?;
         // Not counted: the first waits until the interpreter is packed and has a snapshot.
         platform.deploy("first", HELLO, "reuse")?;
         let latencies = http::measure(&platform, &mut report, runs)?;
@@ -47,7 +53,12 @@ pub(super) fn measure(asked: &Asked) -> Outcome<()> {
         }
         let own = [("`reuse`", latencies.reuse), ("`fresh`", latencies.fresh), ("bound", latencies.bound)];
         compared.extend(own.into_iter().map(|(what, latency)| (name(&what.replace('`', "")), latency)));
+        if is_cpython {
+            compared.extend(numpy::measure(&platform, &mut report, asked.quick)?);
+        }
         vmm::measure(&platform.data_dir(), &mut report, runs)?;
+        owners::measure(asked, runtime, &mut report)?;
+        restart::measure(&mut platform, &mut report)?;
     }
     report.section("the same handler elsewhere");
     let (others, emulator) = others::measure(&mut report, asked.quick)?;
