@@ -95,6 +95,16 @@ impl Lane {
         lane
     }
 
+    /// Its line among those who wait for a turn.
+    pub(super) fn line(&self) -> LaneId {
+        self.line
+    }
+
+    /// What its instances get of the processors.
+    pub(super) fn share(&self) -> &Share {
+        &self.share
+    }
+
     /// The right to run, when it is this caller's turn.
     pub(crate) async fn turn(&self) -> Result<Turn, Refusal> {
         self.dispatcher.turns.take(self.line).await

@@ -5,6 +5,7 @@
 //! room when there is too little.
 
 mod backing;
+mod balance;
 pub(crate) mod concurrency;
 mod keeper;
 mod lane;
@@ -21,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use balance::balance;
 pub(crate) use keeper::keep;
 pub(crate) use lane::{Lane, Lease, Seat};
 use tokio::{runtime::Handle, sync::Semaphore};

@@ -14,7 +14,7 @@ use crate::{
     catalog::{Catalog, Directory},
     clock::Clock,
     deploy::{Deployer, blocking},
-    dispatch::{Bounds, Dispatcher, concurrency::Concurrency, keep, scaling::ScalingRule, turns},
+    dispatch::{Bounds, Dispatcher, balance, concurrency::Concurrency, keep, scaling::ScalingRule, turns},
     files, limits,
     logs::Logs,
     machine::{
@@ -74,6 +74,7 @@ pub(super) async fn open_with(
     let dispatcher = Dispatcher::new(pool, bounds(&settings, &cpus, memory.total_bytes()), clock);
     tokio::spawn(keep(Arc::downgrade(&dispatcher), move || memory.look(), own_bytes));
     if settings.overload_control {
+        tokio::spawn(balance(Arc::downgrade(&dispatcher)));
         tokio::spawn(turns::adapt(Arc::downgrade(&dispatcher.turns), cpus));
     }
     let offer = Arc::new(Offer::new(runtimes, settings.python.clone()));

@@ -10,25 +10,36 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, setpriority_process};
 
-use super::{Group, Way};
+use super::{
+    Group, Way,
+    balance::{self, Account},
+    tree::Tree,
+    weight::Weight,
+};
 
-/// How often it is looked whether the machines of a group that is to be removed have ended.
+/// How often it is looked whether the machines of a group that is to be removed have ended; and from this time on, nobody stands back any more if
+/// that was not said again.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// From an order to its beginning.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// Of the time, not more than such a part goes into looking what machines have had: some microseconds for each.
+const COST_PART: u32 = 50;
 
 /// What the thread is told.
 pub(super) enum Order {
     /// A machine is to have this share from now on.
     Admit(Arc<Group>, u32),
     /// A machine of this group ends.
-    Leave(Arc<Group>),
+    Leave(Arc<Group>, u32),
+    /// Who has run lately, and whether for long.
+    Balance(Vec<(Arc<Group>, bool)>),
     /// The process that forks machines.
     Zygote(u32),
     /// The platform ends.
@@ -37,33 +48,49 @@ pub(super) enum Order {
 
 /// Does what it is told, until the end; then removes all groups.
 pub(super) fn enforce(way: Way, orders: &Receiver<Order>) {
-    let mut enforcer = Enforcer { way, members: HashMap::new(), leaving: Vec::new() };
+    let mut enforcer = Enforcer { way, members: HashMap::new(), leaving: Vec::new(), told: None, looked: None };
     loop {
-        let order = if enforcer.leaving.is_empty() {
+        let order = if enforcer.leaving.is_empty() && enforcer.told.is_none() {
             orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
             orders.recv_timeout(LOOK)
         };
-        match order {
-            Ok(Order::Admit(group, pid)) => {
-                // Whoever gave the order is about to run the machine, on this processor perhaps.
-                std::thread::sleep(PAUSE);
-                enforcer.admit(&group, pid);
-            }
-            Ok(Order::Leave(group)) => enforcer.leave(&group),
-            Ok(Order::Zygote(pid)) => enforcer.zygote(pid),
-            Err(RecvTimeoutError::Timeout) => enforcer.look(),
-            Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
+        if matches!(order, Ok(Order::Admit(..))) {
+            // Whoever gave the order is about to run the machine, on this processor perhaps; and others may give some, too.
+            std::thread::sleep(PAUSE);
         }
+        for order in std::iter::once(order).chain(orders.try_iter().map(Ok)) {
+            match order {
+                Ok(Order::Admit(group, pid)) => enforcer.admit(&group, pid),
+                Ok(Order::Leave(group, pid)) => enforcer.leave(&group, pid),
+                Ok(Order::Balance(present)) => enforcer.balance(&present, Instant::now()),
+                Ok(Order::Zygote(pid)) => enforcer.zygote(pid),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+        enforcer.look(Instant::now());
     }
 }
 
 struct Enforcer {
     way: Way,
-    /// Machines of each group that exists.
-    members: HashMap<String, usize>,
+    /// Of each group that exists.
+    members: HashMap<String, Members>,
     /// Groups without members, whose machines may still be ending.
     leaving: Vec<String>,
+    /// When it was last told who has run lately.
+    told: Option<Instant>,
+    /// When it last looked what they have had, and how long that took.
+    looked: Option<(Instant, Duration)>,
+}
+
+/// The machines of a group.
+struct Members {
+    weight: Weight,
+    /// Their processes, and the processor time that each had at the last look.
+    machines: HashMap<u32, Duration>,
+    account: Option<Account>,
 }
 
 impl Enforcer {
@@ -78,9 +105,11 @@ impl Enforcer {
     fn admit(&mut self, group: &Group, pid: u32) {
         let done = match &self.way {
             Way::Groups(tree) => {
-                let members = self.members.entry(group.name.clone()).or_default();
-                *members += 1;
-                let made = if *members == 1 { tree.make(&group.name, group.weight) } else { Ok(()) };
+                let new = || Members { weight: group.weight, machines: HashMap::new(), account: None };
+                let members = self.members.entry(group.name.clone()).or_insert_with(new);
+                let is_first = members.machines.is_empty();
+                members.machines.insert(pid, ran(pid));
+                let made = if is_first { tree.make(&group.name, group.weight) } else { Ok(()) };
                 self.leaving.retain(|name| *name != group.name);
                 made.and_then(|()| tree.adopt(&group.name, pid))
             }
@@ -99,20 +128,87 @@ impl Enforcer {
         }
     }
 
-    fn leave(&mut self, group: &Group) {
+    fn leave(&mut self, group: &Group, pid: u32) {
         let Some(members) = self.members.get_mut(&group.name) else { return };
-        *members -= 1;
-        if *members == 0 {
+        members.machines.remove(&pid);
+        if members.machines.is_empty() {
             self.members.remove(&group.name);
             self.leaving.push(group.name.clone());
         }
     }
 
-    fn look(&mut self) {
-        if let Way::Groups(tree) = &self.way {
-            self.leaving.retain(|name| !tree.remove(name));
-        } else {
+    /// Those who run for long stand back while they are not behind their shares of what all those machines have had.
+    fn balance(&mut self, present: &[(Arc<Group>, bool)], now: Instant) {
+        let Way::Groups(tree) = &self.way else { return };
+        self.told = Some(now);
+        if self.looked.is_some_and(|(at, cost)| now.saturating_duration_since(at) < cost * COST_PART) {
+            return;
+        }
+        let used: Vec<Duration> = present
+            .iter()
+            .map(|(group, _)| self.members.get_mut(&group.name).map_or(Duration::ZERO, Members::used))
+            .collect();
+        let all: Duration = used.iter().sum();
+        let sum: u64 = present.iter().map(|(group, _)| group.weight.get()).sum();
+        for ((group, is_long), used) in present.iter().zip(used) {
+            let Some(members) = self.members.get_mut(&group.name) else { continue };
+            if !is_long {
+                members.reset(tree, &group.name);
+                continue;
+            }
+            let fair = all.mul_f64(group.weight.get() as f64 / sum.max(1) as f64);
+            // What was before the first look says nothing.
+            let used = if members.account.is_some() { used } else { fair };
+            let stood_back = members.stands_back();
+            let stands_back = members.account.get_or_insert_default().look(used, fair);
+            if stands_back != stood_back {
+                let weight = if stands_back { members.weight.part(balance::PART) } else { members.weight };
+                // If it cannot be, it was removed at this moment.
+                let _ = tree.reweigh(&group.name, weight);
+            }
+        }
+        self.looked = Some((now, now.elapsed()));
+    }
+
+    fn look(&mut self, now: Instant) {
+        let Way::Groups(tree) = &self.way else {
             self.leaving.clear();
+            return;
+        };
+        self.leaving.retain(|name| !tree.remove(name));
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) >= LOOK) {
+            self.told = None;
+            self.members.iter_mut().for_each(|(name, members)| members.reset(tree, name));
         }
     }
+}
+
+impl Members {
+    /// Processor time that its machines have had since the last look.
+    fn used(&mut self) -> Duration {
+        let since = |(&pid, before): (&u32, &mut Duration)| {
+            let now = ran(pid);
+            now.saturating_sub(std::mem::replace(before, now))
+        };
+        self.machines.iter_mut().map(since).sum()
+    }
+
+    fn stands_back(&self) -> bool {
+        self.account.is_some_and(|account| account.stands_back())
+    }
+
+    /// It has its whole weight again, and no account.
+    fn reset(&mut self, tree: &Tree, name: &str) {
+        if self.stands_back() {
+            // As above.
+            let _ = tree.reweigh(name, self.weight);
+        }
+        self.account = None;
+    }
+}
+
+/// Processor time that a process has had; none if it has ended.
+fn ran(pid: u32) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or_default())
 }

@@ -5,6 +5,7 @@
 //! function has that weight, and the machines of the function are in it; `enforcer` moves them, beside the path of invocations.
 //! Where the host gives no cgroups, each machine has a nice value.
 
+mod balance;
 mod cpus;
 mod enforcer;
 mod tree;
@@ -52,9 +53,9 @@ pub(crate) struct Shares {
 #[derive(Clone, Default)]
 pub(crate) struct Share(Option<(Arc<Group>, Sender<Order>)>);
 
-/// A machine that has a share. Dropped with it.
+/// A machine that has a share, and its process. Dropped with it.
 #[derive(Default)]
-pub(crate) struct Member(Share);
+pub(crate) struct Member(Share, u32);
 
 /// A function's group, whether or not it exists at the moment.
 struct Group {
@@ -103,14 +104,25 @@ impl Share {
         let (Some((group, orders)), Some(pid)) = (&self.0, pid) else { return Member::default() };
         // If the thread has ended, so has the platform.
         let _ = orders.send(Order::Admit(group.clone(), pid));
-        Member(self.clone())
+        Member(self.clone(), pid)
+    }
+}
+
+/// Divides the processors anew between those who have run lately, and of whom some run for long: those stand back while they are not behind their
+/// shares. Ends by itself if it is not said again and again.
+pub(crate) fn balance(present: &[(Share, bool)]) {
+    let group = |(share, is_long): &(Share, bool)| Some((share.0.as_ref()?.0.clone(), *is_long));
+    let orders = present.iter().find_map(|(share, _)| Some(&share.0.as_ref()?.1));
+    if let Some(orders) = orders {
+        // If the thread has ended, so has the platform.
+        let _ = orders.send(Order::Balance(present.iter().filter_map(group).collect()));
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
         if let Some((group, orders)) = self.0.0.take() {
-            let _ = orders.send(Order::Leave(group));
+            let _ = orders.send(Order::Leave(group, self.1));
         }
     }
 }

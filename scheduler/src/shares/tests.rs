@@ -12,11 +12,14 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 
-use super::*;
+use super::{balance::PART, *};
 use crate::cgroup::{Controller, Version};
 
-/// Processor time over which shares are compared.
-const MEASURED_NS: u64 = 1_500_000_000;
+/// Processor time over which shares are compared: at least, and at most. A process that begins, wakes up or is weighed anew is ahead or behind by
+/// some time slices, and those are longer the more others want the processor.
+const MEASURED_NS: std::ops::Range<u64> = 1_500_000_000..15_000_000_000;
+/// How far a part may be from what it should be, in points.
+const POINTS: f64 = 3.0;
 /// Looks, 20 ms apart, until a test gives up.
 const LOOKS: usize = 6000;
 
@@ -67,17 +70,22 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("never: {what}");
 }
 
-/// Parts, in percent, that each got of what all of them got from now on.
-fn parts(all: &[Busy]) -> Vec<f64> {
+/// Parts, in percent, that each got of what all of them got from now on: measured until they are what they should be, or for long enough.
+fn parts(all: &[Busy], ideal: &[f64]) -> Vec<f64> {
     let used = || all.iter().map(Busy::used_ns).collect::<Vec<u64>>();
     let before = used();
-    let mut got = vec![0; all.len()];
+    let mut parts = Vec::new();
     until("enough processor time", || {
-        got = used().iter().zip(&before).map(|(now, before)| now - before).collect();
-        got.iter().sum::<u64>() >= MEASURED_NS
+        let got: Vec<u64> = used().iter().zip(&before).map(|(now, before)| now - before).collect();
+        let sum: u64 = got.iter().sum();
+        parts = got.iter().map(|&ns| ns as f64 * 100.0 / sum as f64).collect();
+        sum >= MEASURED_NS.end || (sum >= MEASURED_NS.start && are_near(&parts, ideal))
     });
-    let sum: u64 = got.iter().sum();
-    got.iter().map(|&ns| ns as f64 * 100.0 / sum as f64).collect()
+    parts
+}
+
+fn are_near(parts: &[f64], ideal: &[f64]) -> bool {
+    parts.iter().zip(ideal).all(|(got, ideal)| (got - ideal).abs() <= POINTS)
 }
 
 fn one_cpu() -> Cpus {
@@ -98,9 +106,8 @@ fn shared_by_memory(wanted: CpuShares, mib: &[u64]) {
     });
     let sum: u64 = mib.iter().sum();
     let ideal: Vec<f64> = mib.iter().map(|&mib| mib as f64 * 100.0 / sum as f64).collect();
-    let got = parts(&busy);
-    let is_near = got.iter().zip(&ideal).all(|(got, ideal)| (got - ideal).abs() <= 3.0);
-    assert!(is_near, "{mib:?} MiB got {got:.1?} %, not {ideal:.1?} %");
+    let got = parts(&busy, &ideal);
+    assert!(are_near(&got, &ideal), "{mib:?} MiB got {got:.1?} %, not {ideal:.1?} %");
 
     // What the last one leaves is the others', in the same ratio; and it takes it back.
     let (others, [last]) = busy.split_at(busy.len() - 1) else { panic!("one at least") };
@@ -108,14 +115,14 @@ fn shared_by_memory(wanted: CpuShares, mib: &[u64]) {
     // It stops when it is next on the processor.
     until("it has stopped", || last.is_stopped());
     let before = last.used_ns();
-    let got = parts(others);
-    assert_eq!(last.used_ns(), before, "it is stopped");
     let rest = 100.0 - ideal[ideal.len() - 1];
-    let is_near = got.iter().zip(&ideal).all(|(got, ideal)| (got - ideal * 100.0 / rest).abs() <= 3.0);
-    assert!(is_near, "without the last of {mib:?} MiB: {got:.1?} %");
+    let without: Vec<f64> = ideal[..others.len()].iter().map(|ideal| ideal * 100.0 / rest).collect();
+    let got = parts(others, &without);
+    assert_eq!(last.used_ns(), before, "it is stopped");
+    assert!(are_near(&got, &without), "without the last of {mib:?} MiB: {got:.1?} %");
     last.signal(Signal::CONT);
-    let (got, wanted) = (parts(&busy)[ideal.len() - 1], ideal[ideal.len() - 1]);
-    assert!((got - wanted).abs() <= 3.0, "awake again, it got {got:.1} %, not {wanted:.1} %");
+    let got = parts(&busy, &ideal);
+    assert!(are_near(&got, &ideal), "awake again, {mib:?} MiB got {got:.1?} %, not {ideal:.1?} %");
     drop((busy, members));
 }
 
@@ -162,9 +169,68 @@ fn a_share_is_the_functions() {
     let members =
         [&two, &two, &one].iter().zip(&busy).map(|(share, busy)| share.admit(Some(busy.0.id()))).collect::<Vec<_>>();
     until("all are in their groups", || busy.iter().all(|busy| busy.group().contains("/fn-")));
-    let got = parts(&busy);
-    assert!((got[0] - 25.0).abs() <= 3.0 && (got[1] - 25.0).abs() <= 3.0 && (got[2] - 50.0).abs() <= 3.0, "{got:.1?}");
+    let ideal = [25.0, 25.0, 50.0];
+    let got = parts(&busy, &ideal);
+    assert!(are_near(&got, &ideal), "{got:.1?}");
     drop((busy, members));
+}
+
+/// One who computes all the time stands back for those who come and go, and has its share all the same.
+#[test]
+fn who_runs_for_long_stands_back_unless_it_is_behind() {
+    if !has_groups() {
+        return;
+    }
+    let cpu = one_cpu();
+    let shares = Shares::start(CpuShares::Auto, &cpu);
+    let busy = [Busy::new(&cpu), Busy::new(&cpu)];
+    let both = [shares.of("long", 512 << 20), shares.of("short", 512 << 20)];
+    let members: Vec<Member> = both.iter().zip(&busy).map(|(share, busy)| share.admit(Some(busy.0.id()))).collect();
+    until("both are in their groups", || busy.iter().all(|busy| busy.group().contains("/fn-")));
+    let whole = weight(&busy[0]);
+    assert_eq!(weight(&busy[1]), whole);
+    let present = [(both[0].clone(), true), (both[1].clone(), false)];
+    let told = |is_so: &dyn Fn() -> bool| {
+        balance(&present);
+        is_so()
+    };
+    // The other one wants nothing: all that the first one has is more than its share.
+    busy[1].signal(Signal::STOP);
+    until("it stands back", || told(&|| weight(&busy[0]) == whole / PART));
+    // The other one wants all: then it goes before, and after a moment not any more.
+    busy[1].signal(Signal::CONT);
+    until("it is behind", || told(&|| weight(&busy[0]) == whole));
+    let before = [busy[0].used_ns(), busy[1].used_ns()];
+    let mut part = 0.0;
+    until("it has its share", || {
+        let got = [0, 1].map(|at| busy[at].used_ns() - before[at]);
+        let sum = got[0] + got[1];
+        part = got[0] as f64 * 100.0 / sum as f64;
+        told(&|| sum >= MEASURED_NS.end || (sum >= MEASURED_NS.start && (part - 50.0).abs() <= POINTS))
+    });
+    assert!((part - 50.0).abs() <= POINTS, "{part} %");
+    assert_eq!(weight(&busy[1]), whole);
+    // If nobody says so any more, it does not.
+    until("it has all of its weight", || weight(&busy[0]) == whole);
+    drop((busy, members));
+}
+
+/// The weight of the group that a process is in.
+fn weight(of: &Busy) -> u64 {
+    let name = of.group().lines().find_map(|line| Some(line.split_once("/fn-")?.1.to_owned())).expect("a group");
+    let tree = |version: Version| Some((version.own(Controller::Cpu)?, version));
+    [tree(Version::V2), tree(Version::V1)]
+        .into_iter()
+        .flatten()
+        .find_map(|(own, version)| {
+            let file = if version == Version::V1 { "cpu.shares" } else { "cpu.weight" };
+            let roots = std::fs::read_dir(own).ok()?.flatten();
+            let read = |root: std::fs::DirEntry| {
+                std::fs::read_to_string(root.path().join(format!("fn-{name}")).join(file)).ok()
+            };
+            roots.filter_map(read).find_map(|text| text.trim().parse().ok())
+        })
+        .expect("it has one")
 }
 
 /// Directories of groups that have this in their names.

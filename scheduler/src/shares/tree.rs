@@ -101,6 +101,11 @@ impl Tree {
         self.weigh(&group, weight, Rank::Functions)
     }
 
+    /// Gives a function's group another weight.
+    pub(super) fn reweigh(&self, name: &str, weight: Weight) -> io::Result<()> {
+        self.weigh(&self.root.join(name), weight, Rank::Functions)
+    }
+
     /// Moves a machine into a function's group.
     pub(super) fn adopt(&self, name: &str, pid: u32) -> io::Result<()> {
         adopt(&self.root.join(name), pid)

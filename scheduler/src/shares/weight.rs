@@ -29,6 +29,16 @@ impl Weight {
         Weight((bytes >> 20) * ONE / MIB_PER_VCPU)
     }
 
+    /// As a number, against those of others.
+    pub(super) const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// One of so many parts of it.
+    pub(super) const fn part(self, parts: u64) -> Weight {
+        Weight(self.0 / parts)
+    }
+
     /// `cpu.shares` of cgroup v1: 1,024 for one vCPU, which is what a process outside of all groups counts.
     pub(super) fn v1(self) -> u64 {
         (self.0 * 1024 / ONE).clamp(2, 1 << 18)

@@ -14,6 +14,8 @@ pub(super) struct Line<W> {
     pub(super) waiting: VecDeque<(Instant, W)>,
     /// Processors that its long invocations are taken to use.
     pub(super) long: f64,
+    /// When one was last let run.
+    pub(super) ran: Option<Instant>,
     /// What an invocation takes.
     pub(super) service: Smoothed,
     /// Processors that one uses, once one has run.
@@ -37,6 +39,7 @@ impl<W> Line<W> {
             virtual_time,
             waiting: VecDeque::new(),
             long: 0.0,
+            ran: None,
             service: Smoothed::default(),
             demand: None,
             interval: Smoothed::default(),

@@ -127,6 +127,11 @@ impl Turns {
         TurnLoad { limit, running, waiting }
     }
 
+    /// Lanes that have run lately, and whether they run for long now; none at all if there are not both kinds.
+    pub(crate) fn lately(&self) -> Vec<(LaneId, bool)> {
+        self.order().lately(self.clock.now())
+    }
+
     fn order(&self) -> MutexGuard<'_, Order<Waiting>> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -247,6 +247,7 @@ impl<W: Waits> Order<W> {
             self.used += 1.0;
             return Grant { number: self.long.began(lane, 1.0, now), lane, demand: 1.0, charged: Duration::ZERO };
         };
+        line.ran = Some(now);
         let demand = line.demand.unwrap_or(1.0);
         let service = line.service.value().unwrap_or_default();
         let charged = service.mul_f64(demand);
@@ -300,6 +301,17 @@ impl<W: Waits> Order<W> {
         }
     }
 
+    /// Lanes that have run lately, and whether they run for long now; none at all if there are not both kinds.
+    pub(crate) fn lately(&self, now: Instant) -> Vec<(LaneId, bool)> {
+        if self.long.used <= 0.0 {
+            return Vec::new();
+        }
+        let is_late = |ran: Instant| now.saturating_duration_since(ran) < LATELY;
+        let present = self.lines.iter().filter(|(_, line)| line.long > 0.0 || line.ran.is_some_and(is_late));
+        let present: Vec<(LaneId, bool)> = present.map(|(&lane, line)| (lane, line.long > 0.0)).collect();
+        if present.iter().all(|(_, is_long)| *is_long) { Vec::new() } else { present }
+    }
+
     /// Sets how many processors may be in use.
     pub(crate) fn set_limit(&mut self, limit: f64) {
         self.limit = limit;
@@ -317,6 +329,9 @@ const ROUNDING: f64 = 1e-6;
 const DEMAND_MIN: f64 = 0.02;
 /// So many long ones may run beside what has its turn on each processor: more only make each other slow.
 const LONG_MAX: f64 = 7.0;
+
+/// Who was let run so long ago may come again soon.
+const LATELY: Duration = Duration::from_secs(10);
 
 /// Virtual time for processor time.
 fn charge(busy: Duration, weight: u64) -> u64 {

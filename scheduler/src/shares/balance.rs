@@ -1,0 +1,86 @@
+//! Who runs for long stands back while he is not behind his share.
+//!
+//! The kernel divides the processors among those that want them at the moment. A function that always computes and one that is called now and then
+//! have half each while both want them: the second one takes twice as long, though in sum it takes far less than its half. So what runs for
+//! long has a small part of its weight beside what does not, and an account of what it should have had: when it is behind, it has its whole weight again until
+//! it is not. Who takes less than his share gets it soon, and who takes all that he can get has his share, and not more.
+
+use std::time::Duration;
+
+/// What is left of a weight that stands back: an eighth.
+pub(super) const PART: u64 = 8;
+/// So far behind its share a function goes before others.
+const BEHIND: i64 = 20_000_000;
+/// What was long ago does not count: no account goes further than that, either way.
+const MOST: i64 = 500_000_000;
+
+/// What a function has had beyond its share, in nanoseconds.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Account {
+    ahead_ns: i64,
+    stands_back: bool,
+}
+
+impl Account {
+    /// It has `used` so much since the last look, and its share was `fair`. Says whether it stands back from now on.
+    pub(super) fn look(&mut self, used: Duration, fair: Duration) -> bool {
+        let more = used.as_nanos() as i64 - fair.as_nanos() as i64;
+        self.ahead_ns = (self.ahead_ns + more).clamp(-MOST, MOST);
+        self.stands_back = if self.stands_back { self.ahead_ns > -BEHIND } else { self.ahead_ns >= 0 };
+        self.stands_back
+    }
+
+    /// Whether it stands back.
+    pub(super) fn stands_back(&self) -> bool {
+        self.stands_back
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOK: Duration = Duration::from_millis(50);
+
+    /// One that computes all the time beside others that want `wanted` of one processor: what it gets of it, and in how many of 100 looks it stands back. All
+    /// weights are alike, and it has `share` of them.
+    fn beside(wanted: f64, share: f64) -> (f64, usize) {
+        let (mut account, mut got, mut backs) = (Account::default(), 0.0, 0);
+        const LOOKS: usize = 2000;
+        for _ in 0..LOOKS {
+            let own = if account.stands_back() { share / PART as f64 } else { share };
+            let others = wanted.min((1.0 - share) / (1.0 - share + own));
+            got += 1.0 - others;
+            backs += usize::from(account.look(LOOK.mul_f64(1.0 - others), LOOK.mul_f64(share)));
+        }
+        (got * 100.0 / LOOKS as f64, backs * 100 / LOOKS)
+    }
+
+    #[test]
+    fn it_has_its_share_beside_those_who_want_all() {
+        for share in [0.2, 0.5, 0.8] {
+            let (got, _) = beside(1.0, share);
+            assert!((got - share * 100.0).abs() < 1.0, "{got} % of {share}");
+        }
+    }
+
+    #[test]
+    fn who_wants_less_than_his_share_is_always_first() {
+        for (wanted, share) in [(0.2, 0.5), (0.05, 0.5), (0.45, 0.5), (0.1, 0.8)] {
+            let (got, backs) = beside(wanted, share);
+            assert!((got - (1.0 - wanted) * 100.0).abs() < 0.1, "all that is left: {got} %");
+            assert_eq!(backs, 100, "it always stands back for {wanted} beside {share}");
+        }
+    }
+
+    #[test]
+    fn nobody_pays_for_long_for_what_was() {
+        let mut account = Account::default();
+        for _ in 0..100_000 {
+            account.look(LOOK, LOOK / 2);
+        }
+        // Others take all now.
+        let looks = (0..).take_while(|_| account.look(Duration::ZERO, LOOK / 2)).count();
+        assert!(looks < 25, "{looks} looks until it is not behind others any more");
+    }
+}
