@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mayfly_scheduler::Platform;
 use tokio::sync::Semaphore;
 
-use crate::{metrics::Metrics, server::Limits, stack::pace::Pace};
+use crate::{metrics::Metrics, server::Limits, stack::pace::Paces};
 
 /// The platform and the bounds within which it is offered.
 pub struct Gateway {
@@ -17,8 +17,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Memory for large bodies, in KiB: what all clients together may hold.
     pub body_memory: Arc<Semaphore>,
-    /// When refusals for load are told.
-    pub pace: Pace,
+    /// When refusals are told.
+    pub paces: Paces,
 }
 
 impl Gateway {
@@ -27,7 +27,7 @@ impl Gateway {
     pub fn new(platform: Platform, limits: Limits) -> Arc<Gateway> {
         let body_memory = Arc::new(Semaphore::new(limits.body_memory_bytes / 1024));
         let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
-        let pace = Pace::new(limits.refusals_per_second.saturating_mul(processors), limits.refusal_delay);
-        Arc::new(Gateway { platform, limits, metrics: Arc::default(), body_memory, pace })
+        let paces = Paces::new(&limits, processors);
+        Arc::new(Gateway { platform, limits, metrics: Arc::default(), body_memory, paces })
     }
 }

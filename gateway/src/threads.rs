@@ -22,10 +22,10 @@ const PERIOD: Duration = Duration::from_millis(50);
 /// Many: so many refusals in a period.
 const MANY: u32 = 10;
 
-/// Refusals for load since the start. Threads belong to the process, and so does this.
+/// Refusals since the start. Threads belong to the process, and so does this.
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 
-/// Takes note of a refusal for load.
+/// Takes note of a refusal.
 pub fn refused() {
     REFUSED.fetch_add(1, Ordering::Relaxed);
 }

@@ -30,6 +30,8 @@ pub struct Limits {
     pub write_stall: Duration,
     /// Refusals for load that are told a second, for each processor: a tenth of its time. Further ones are told later…
     pub refusals_per_second: u32,
+    /// The same for requests that are mistakes of their clients, who may need a new connection for each: a tenth again.
+    pub mistakes_per_second: u32,
     /// …by this much at most.
     pub refusal_delay: Duration,
     /// From the signal to stop until what still runs is given up.
@@ -51,6 +53,7 @@ impl Default for Limits {
             drain_timeout: Duration::from_secs(15),
             write_stall: Duration::from_secs(30),
             refusals_per_second: 3000,
+            mistakes_per_second: 500,
             refusal_delay: Duration::from_secs(2),
             shutdown: Duration::from_secs(30),
         }

@@ -1,7 +1,7 @@
 //! What happens to every request, top to bottom:
 //!
 //! ```text
-//! answer        names it (request id), logs it, and turns whatever went wrong into a response
+//! answer        names it (request id), logs it, and turns whatever went wrong into a response, at its pace
 //!  └ caught     a bug in one operation ends one request
 //!     └ find    what is asked for; unknown things, and what there is no time for, are refused before a byte of the body is read
 //!        └ body a bounded body at a bounded pace out of a bounded memory
@@ -59,7 +59,13 @@ impl server::Handler for Gateway {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Reply {
         let request_id = uuid::Uuid::new_v4().to_string();
         let log = access_log::Entry::begin(&request, &request_id);
-        let outcome = panics::caught(serve(self, request, &request_id)).await;
+        let outcome = panics::caught(serve(Arc::clone(&self), request, &request_id)).await;
+        if let Err(error) = &outcome {
+            let delay = self.paces.delay(error, Instant::now());
+            if !delay.is_zero() {
+                sleep(delay).await;
+            }
+        }
         let response = respond::finish(outcome, &request_id);
         log.end(response.status());
         response
@@ -80,10 +86,6 @@ async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, request_id: &s
 
 /// What a request is told that there is no time for: when it is told, its body is out of the way.
 async fn refuse(overload: Error, body: Incoming, gateway: &Gateway) -> Error {
-    let delay = gateway.pace.delay(Instant::now());
-    if !delay.is_zero() {
-        sleep(delay).await;
-    }
     if body.is_end_stream() {
         return overload;
     }

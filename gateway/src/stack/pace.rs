@@ -1,20 +1,53 @@
-//! How fast refusals for load are told.
+//! How fast clients are told that their requests were not carried out.
 //!
 //! A client who asks again at once when he is refused asks as often as he is answered. Thousands of them keep a processor busy with nothing
 //! but refusals, and what has been let in waits for its turn in the server behind all of those. So only so many refusals are told a second; one
 //! above that is told later, by two seconds at most: who does not wait by himself is made to.
+//!
+//! The same with requests that are the clients' mistakes, and four of them are enough: each may come on a connection of its own. Those have a pace of
+//! their own: who is refused for load does not wait behind who asks for what there is not.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use crate::{
+    lambda::{Error, Kind},
+    server::Limits,
+};
+
+/// The paces of all that is refused.
+#[derive(Debug)]
+pub struct Paces {
+    load: Pace,
+    mistakes: Pace,
+}
+
+impl Paces {
+    /// Those of a server with so many processors.
+    #[must_use]
+    pub fn new(limits: &Limits, processors: u32) -> Paces {
+        let pace = |per_second: u32| Pace::new(per_second.saturating_mul(processors), limits.refusal_delay);
+        Paces { load: pace(limits.refusals_per_second), mistakes: pace(limits.mistakes_per_second) }
+    }
+
+    /// How long this one waits until it is told. What is the platform's own fault does not.
+    pub fn delay(&self, error: &Error, now: Instant) -> Duration {
+        match error.kind {
+            Kind::TooManyRequests { .. } => self.load.delay(now),
+            kind if kind.status().is_client_error() => self.mistakes.delay(now),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
 /// Refusals that come so long before their time are told at once: bursts are no storm.
 const AHEAD: Duration = Duration::from_millis(50);
 
 /// The times of refusals.
 #[derive(Debug)]
-pub struct Pace {
+struct Pace {
     /// From one to the next.
     interval: Duration,
     delay_max: Duration,
@@ -24,13 +57,12 @@ pub struct Pace {
 
 impl Pace {
     /// So many a second.
-    #[must_use]
-    pub fn new(per_second: u32, delay_max: Duration) -> Pace {
+    fn new(per_second: u32, delay_max: Duration) -> Pace {
         Pace { interval: Duration::from_secs(1) / per_second.max(1), delay_max, next: Mutex::default() }
     }
 
     /// How long the one that is made now waits until it is told.
-    pub fn delay(&self, now: Instant) -> Duration {
+    fn delay(&self, now: Instant) -> Duration {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let time = next.map_or(now, |next| next.max(now));
         let delay = time.duration_since(now).saturating_sub(AHEAD);
@@ -63,5 +95,17 @@ mod tests {
         assert!(delays[2051..].iter().all(|delay| *delay == ms(2000)), "nobody waits for longer");
         // What was too much has not moved the times of those that come later.
         assert_eq!(pace.delay(burst + ms(2051)), Duration::ZERO);
+    }
+
+    #[test]
+    fn mistakes_do_not_delay_refusals_for_load_and_faults_of_the_platform_are_told_at_once() {
+        let paces = Paces::new(&Limits::default(), 2);
+        let start = Instant::now();
+        let (mistake, load) = (Error::parameter("wrong"), Error::overloaded("CallerRateLimitExceeded", "x"));
+        let told_at_once = |error: &Error| (0..10_000).take_while(|_| paces.delay(error, start).is_zero()).count();
+        // 50 ms' worth on two processors, and the first.
+        assert_eq!(told_at_once(&mistake), 51);
+        assert_eq!(told_at_once(&load), 301);
+        assert_eq!(told_at_once(&Error::internal("broken")), 10_000);
     }
 }

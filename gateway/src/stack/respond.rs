@@ -62,8 +62,10 @@ fn render(error: &Error) -> Reply {
         Spelling::Upper => body.upper = Some(&error.message),
         Spelling::Lower => body.lower = Some(&error.message),
     }
-    if let Kind::TooManyRequests { reason } = kind {
+    if kind.status().is_client_error() {
         threads::refused();
+    }
+    if let Kind::TooManyRequests { reason } = kind {
         body.reason = Some(reason);
     }
     // Texts always can be written as JSON.
