@@ -106,7 +106,7 @@ pub const PATIENCE_MIN: Duration = Duration::from_millis(5);
 /// How long waits must be too long before that is overload, and not a burst.
 pub const OVERLOADED_AFTER: Duration = Duration::from_millis(500);
 /// An invocation that has run for so long does not hold up other functions.
-pub const LONG: Duration = Duration::from_millis(50);
+pub const LONG: Duration = Duration::from_millis(10);
 /// How often the number of invocations that run at a time is adapted to what the processors do.
 pub const TURNS_PERIOD: Duration = Duration::from_millis(50);
 /// Most processors' worth of invocations at a time.

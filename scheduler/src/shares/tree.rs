@@ -4,7 +4,7 @@
 //!  the group in which the server was started
 //!  ├─ mayfly-server       v2 alone: the server itself, for only leaves may have both processes and a share
 //!  └─ mayfly-PID-N        all machines: one vCPU's weight per processor, locked by the server for as long as it lives
-//!     ├─ shells           machines of no function yet, and those that deploy one: together the weight of the smallest function
+//!     ├─ shells           machines of no function yet, and those that deploy one: together a quarter of the smallest function's weight
 //!     └─ fn-NAME-ID       machines of a function
 //! ```
 
@@ -76,7 +76,7 @@ impl Tree {
             fs::write(tree.root.join("cgroup.subtree_control"), "+cpu")?;
         }
         fs::create_dir(tree.root.join(SHELLS))?;
-        tree.weigh(&tree.root.join(SHELLS), Weight::LEAST, Rank::Functions)?;
+        tree.weigh(&tree.root.join(SHELLS), Weight::SHELLS, Rank::Functions)?;
         Ok(tree)
     }
 

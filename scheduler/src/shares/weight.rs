@@ -15,9 +15,11 @@ const ONE: u64 = 1_000_000;
 pub(super) struct Weight(u64);
 
 impl Weight {
-    /// Of the smallest function. What is made ready for later has no more: with a vCPU's worth, deploys one after the other left a small function
-    /// a fourteenth of the processor.
-    pub(super) const LEAST: Weight = Weight::of_memory((*limits::MEMORY_MB.start() as u64) << 20);
+    /// Of the smallest function.
+    const LEAST: Weight = Weight::of_memory((*limits::MEMORY_MB.start() as u64) << 20);
+    /// Of what is made ready for later, all together. With a vCPU's worth, deploys one after the other left a small function a fourteenth of the
+    /// processor, and with as much as that one, half.
+    pub(super) const SHELLS: Weight = Weight::LEAST.part(4);
 
     /// Of so many vCPUs.
     pub(super) const fn vcpus(count: u64) -> Weight {

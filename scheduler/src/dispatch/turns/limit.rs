@@ -39,3 +39,41 @@ pub(crate) fn next(limit: f64, processors: f64, most: f64, seen: Seen) -> f64 {
     }
     limit
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_follows_the_processors() {
+        let seen = Seen { idle: 0.0, waiting: 0, used: 2.0 };
+        let next = |limit, seen| next(limit, 2.0, 1024.0, seen);
+        assert_eq!(next(2.0, seen), 2.0);
+        assert_eq!(next(2.0, Seen { idle: 1.0, ..seen }), 2.0, "nobody waits");
+        assert_eq!(next(2.0, Seen { waiting: 9, ..seen }), 2.0, "nothing idles");
+        assert_eq!(next(2.0, Seen { waiting: 9, idle: 0.05, ..seen }), 2.0);
+        assert_eq!(next(2.0, Seen { waiting: 9, idle: 1.0, ..seen }), 4.0);
+        assert_eq!(next(2.0, Seen { waiting: 9, idle: 1.0, used: 30.0 }), 60.0, "from what runs already");
+        assert_eq!(next(900.0, Seen { waiting: 9, idle: 1.0, ..seen }), 1024.0);
+        let mut limit = 64.0;
+        for _ in 0..60 {
+            limit = next(limit, seen);
+        }
+        assert!((2.0..2.1).contains(&limit), "it comes back: {limit}");
+    }
+
+    #[test]
+    fn an_idle_server_does_not_look_at_the_processors() {
+        for (limit, running, waiting, looks) in [
+            (2.0, 0, 0, false),
+            (2.0, 2, 0, false),
+            (2.0, 2, 1, true),
+            (8.0, 1, 0, true),
+            (8.0, 0, 0, false),
+            (2.001, 2, 0, false),
+        ] {
+            let load = TurnLoad { limit, running, waiting };
+            assert_eq!(may_change(load, 2.0), looks, "{load:?}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Which of those that run have done so for long.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -26,6 +26,8 @@ struct Run {
     lane: LaneId,
     demand: f64,
     is_long: bool,
+    /// It is so for its time, and not only because it waits for an instance.
+    computes: bool,
 }
 
 impl Long {
@@ -33,7 +35,7 @@ impl Long {
     pub(super) fn began(&mut self, lane: LaneId, demand: f64, at: Instant) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.running.insert(number, Run { lane, demand, is_long: false });
+        self.running.insert(number, Run { lane, demand, is_long: false, computes: false });
         // One that is known to be long is taken to have begun earlier, and goes in front.
         if self.young.back().is_some_and(|(begun, _)| *begun > at) {
             self.young.push_front((at, number));
@@ -58,12 +60,20 @@ impl Long {
     pub(super) fn next(&mut self, now: Instant, long: Duration) -> Option<(LaneId, f64)> {
         while self.young.front().is_some_and(|(began, _)| now.saturating_duration_since(*began) >= long) {
             let (_, number) = self.young.pop_front()?;
+            if let Some(run) = self.running.get_mut(&number) {
+                run.computes = true;
+            }
             let found = self.found(number);
             if found.is_some() {
                 return found;
             }
         }
         None
+    }
+
+    /// Lanes that have run for long.
+    pub(super) fn lanes(&self) -> HashSet<LaneId> {
+        self.running.values().filter(|run| run.computes).map(|run| run.lane).collect()
     }
 
     /// The one of that number counts as long from now on, if it runs and did not before: its lane, and what it uses.

@@ -303,13 +303,14 @@ impl<W: Waits> Order<W> {
 
     /// Lanes that have run lately, and whether they run for long now; none at all if there are not both kinds.
     pub(crate) fn lately(&self, now: Instant) -> Vec<(LaneId, bool)> {
-        if self.long.used <= 0.0 {
+        let long = self.long.lanes();
+        let is_late = |line: &Line<W>| line.ran.is_some_and(|ran| now.saturating_duration_since(ran) < LATELY);
+        let short = self.lines.iter().filter(|(lane, line)| is_late(line) && !long.contains(lane));
+        let short: Vec<(LaneId, bool)> = short.map(|(&lane, _)| (lane, false)).collect();
+        if long.is_empty() || short.is_empty() {
             return Vec::new();
         }
-        let is_late = |ran: Instant| now.saturating_duration_since(ran) < LATELY;
-        let present = self.lines.iter().filter(|(_, line)| line.long > 0.0 || line.ran.is_some_and(is_late));
-        let present: Vec<(LaneId, bool)> = present.map(|(&lane, line)| (lane, line.long > 0.0)).collect();
-        if present.iter().all(|(_, is_long)| *is_long) { Vec::new() } else { present }
+        long.into_iter().map(|lane| (lane, true)).chain(short).collect()
     }
 
     /// Sets how many processors may be in use.

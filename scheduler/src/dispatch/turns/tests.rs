@@ -1,5 +1,7 @@
 //! Lines and limits over simulated time: one machine, arrivals by the book, every microsecond accounted for.
 
+mod long;
+
 use std::{cell::Cell, collections::BinaryHeap, rc::Rc};
 
 use super::{
@@ -342,88 +344,5 @@ fn nothing_is_lost_whatever_happens() {
         let (_, used, running, waiting) = simulation.order.load();
         assert_eq!((used, running, waiting), (0.0, 0, 0), "seed {seed}");
         assert_eq!(simulation.done.len() + simulation.refused.len(), came, "seed {seed}");
-    }
-}
-
-#[test]
-fn who_runs_for_long_holds_up_his_own_function_alone() {
-    // Lane 0 is in a tight loop, 3 s each time, from eight clients; lane 1 takes 5 ms, 40 times a second. One processor.
-    let mut simulation = Simulation::new(1.0, &[128, 128]);
-    simulation.long_max = 7.0;
-    for _ in 0..8 {
-        simulation.arrive(0, 0, 3 * SECOND, 0);
-    }
-    for at in (25_000..12 * SECOND).step_by(25_000) {
-        simulation.arrive(at, 1, 5000, 0);
-        simulation.call();
-        let loops = simulation.flights.iter().flatten().filter(|(_, caller)| caller.lane == 0).count();
-        assert_eq!(loops, 1, "they take turns among themselves");
-    }
-    assert_eq!(simulation.count(0, 0..12 * SECOND), 3);
-    assert!(simulation.refused.is_empty(), "{:?}", simulation.refused);
-    let (first, later) = (0..2 * SECOND, 4 * SECOND..12 * SECOND);
-    assert!(simulation.wait_us(1, 1.0, first) <= 50_000, "until it is found out");
-    assert_eq!(simulation.wait_us(1, 1.0, later), 0, "then it is known");
-}
-
-#[test]
-fn who_waits_for_an_instance_holds_up_nobody_else() {
-    let mut simulation = Simulation::new(1.0, &[128, 128]);
-    simulation.long_max = 7.0;
-    simulation.arrive(0, 0, 30_000, 0);
-    simulation.arrive(1000, 0, 30_000, 0);
-    simulation.arrive(1000, 1, 5000, 0);
-    assert_eq!(simulation.order.load().2, 1);
-    let (binds, _) = simulation.flights[0].as_ref().expect("it runs");
-    simulation.order.stand_aside(binds);
-    simulation.call();
-    let runs: Vec<LaneId> = simulation.flights.iter().flatten().map(|(_, caller)| caller.lane).collect();
-    assert_eq!(runs, [0, 1], "and the second of the same function waits");
-}
-
-#[test]
-fn many_long_ones_do_not_all_run() {
-    let lanes = [128; 40];
-    let mut simulation = Simulation::new(2.0, &lanes);
-    simulation.long_max = 14.0;
-    for at in (0..20 * SECOND).step_by(100_000) {
-        for lane in 0..lanes.len() as u64 {
-            simulation.arrive(at, lane, SECOND, 0);
-        }
-        simulation.call();
-    }
-    assert_eq!(simulation.order.load().2, 16, "eight a processor");
-}
-
-#[test]
-fn the_limit_follows_the_processors() {
-    let seen = Seen { idle: 0.0, waiting: 0, used: 2.0 };
-    let next = |limit, seen| limit::next(limit, 2.0, 1024.0, seen);
-    assert_eq!(next(2.0, seen), 2.0);
-    assert_eq!(next(2.0, Seen { idle: 1.0, ..seen }), 2.0, "nobody waits");
-    assert_eq!(next(2.0, Seen { waiting: 9, ..seen }), 2.0, "nothing idles");
-    assert_eq!(next(2.0, Seen { waiting: 9, idle: 0.05, ..seen }), 2.0);
-    assert_eq!(next(2.0, Seen { waiting: 9, idle: 1.0, ..seen }), 4.0);
-    assert_eq!(next(2.0, Seen { waiting: 9, idle: 1.0, used: 30.0 }), 60.0, "from what runs already");
-    assert_eq!(next(900.0, Seen { waiting: 9, idle: 1.0, ..seen }), 1024.0);
-    let mut limit = 64.0;
-    for _ in 0..60 {
-        limit = next(limit, seen);
-    }
-    assert!((2.0..2.1).contains(&limit), "it comes back: {limit}");
-}
-
-#[test]
-fn an_idle_server_does_not_look_at_the_processors() {
-    for (limit, running, waiting, looks) in [
-        (2.0, 0, 0, false),
-        (2.0, 2, 0, false),
-        (2.0, 2, 1, true),
-        (8.0, 1, 0, true),
-        (8.0, 0, 0, false),
-        (2.001, 2, 0, false),
-    ] {
-        let load = TurnLoad { limit, running, waiting };
-        assert_eq!(limit::may_change(load, 2.0), looks, "{load:?}");
     }
 }

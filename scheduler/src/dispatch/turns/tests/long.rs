@@ -1,0 +1,79 @@
+//! Those who run for long.
+
+use super::*;
+
+#[test]
+fn who_runs_for_long_holds_up_his_own_function_alone() {
+    // Lane 0 is in a tight loop, 3 s each time, from eight clients; lane 1 takes 5 ms, 40 times a second. One processor.
+    let mut simulation = Simulation::new(1.0, &[128, 128]);
+    simulation.long_max = 7.0;
+    for _ in 0..8 {
+        simulation.arrive(0, 0, 3 * SECOND, 0);
+    }
+    for at in (25_000..12 * SECOND).step_by(25_000) {
+        simulation.arrive(at, 1, 5000, 0);
+        simulation.call();
+        let loops = simulation.flights.iter().flatten().filter(|(_, caller)| caller.lane == 0).count();
+        assert_eq!(loops, 1, "they take turns among themselves");
+    }
+    assert_eq!(simulation.count(0, 0..12 * SECOND), 3);
+    assert!(simulation.refused.is_empty(), "{:?}", simulation.refused);
+    let (first, later) = (0..2 * SECOND, 4 * SECOND..12 * SECOND);
+    assert!(simulation.wait_us(1, 1.0, first) <= 50_000, "until it is found out");
+    assert_eq!(simulation.wait_us(1, 1.0, later), 0, "then it is known");
+}
+
+#[test]
+fn who_waits_for_an_instance_holds_up_nobody_else() {
+    let mut simulation = Simulation::new(1.0, &[128, 128]);
+    simulation.long_max = 7.0;
+    simulation.arrive(0, 0, 30_000, 0);
+    simulation.arrive(1000, 0, 30_000, 0);
+    simulation.arrive(1000, 1, 5000, 0);
+    assert_eq!(simulation.order.load().2, 1);
+    let (binds, _) = simulation.flights[0].as_ref().expect("it runs");
+    simulation.order.stand_aside(binds);
+    simulation.call();
+    let runs: Vec<LaneId> = simulation.flights.iter().flatten().map(|(_, caller)| caller.lane).collect();
+    assert_eq!(runs, [0, 1], "and the second of the same function waits");
+}
+
+#[test]
+fn many_long_ones_do_not_all_run() {
+    let lanes = [128; 40];
+    let mut simulation = Simulation::new(2.0, &lanes);
+    simulation.long_max = 14.0;
+    for at in (0..20 * SECOND).step_by(100_000) {
+        for lane in 0..lanes.len() as u64 {
+            simulation.arrive(at, lane, SECOND, 0);
+        }
+        simulation.call();
+    }
+    assert_eq!(simulation.order.load().2, 16, "eight a processor");
+}
+
+#[test]
+fn it_is_known_who_runs_for_long_beside_whom() {
+    let mut simulation = Simulation::new(1.0, &[128, 128, 128, 128]);
+    simulation.long_max = 7.0;
+    let lately = |simulation: &Simulation| {
+        let mut lately = simulation.order.lately(simulation.now());
+        lately.sort_unstable();
+        lately
+    };
+    simulation.arrive(0, 0, 60 * SECOND, 0);
+    simulation.arrive(40_000, 1, 5000, 0);
+    assert!(lately(&simulation).is_empty(), "nobody is long yet");
+    simulation.run_until(50_000);
+    simulation.call();
+    assert_eq!(lately(&simulation), [(0, true), (1, false)]);
+    // One whose instance is being bound holds up nobody, but computes nothing either.
+    simulation.run_until(SECOND);
+    simulation.arrive(SECOND, 2, 20_000, 0);
+    let (binds, _) = simulation.flights[2].as_ref().expect("it runs");
+    simulation.order.stand_aside(binds);
+    assert_eq!(lately(&simulation), [(0, true), (1, false), (2, false)]);
+    // The fourth has never run, and the others have not for long.
+    simulation.run_until(30 * SECOND);
+    assert!(lately(&simulation).is_empty(), "there is nobody for whom to stand back");
+}
