@@ -1,19 +1,22 @@
 //! Goodput at 0.8, 1, 2, 5 and 10 times the capacity, of a function that computes and of a mix of five.
 //!
-//! Capacity is what clients that wait for their answers get. The peak is the largest median goodput of all multiples.
+//! Capacity is what clients that wait for their answers get. The peak is the largest median goodput of all multiples: of the work in it, each answer counted as
+//! the processor time that one of its function takes. Turns are fair between functions, so under overload a mix has more answers of those that
+//! take little, and their number grows past what was ever capacity.
 
-use std::{fmt::Write, thread, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, io, thread, time::Duration};
 
 use mayfly_benches::{
+    platform::Platform,
     plot::{self, Look, Plot, Series},
     report::{Aim, Report},
 };
 use mayfly_load::{
-    Report as Load, Target,
+    Pace, Report as Load, Target,
     outcome::{Group, Outcome as Fate, Reason},
 };
 
-use super::{Outcome, SPIN, Stage, median};
+use super::{CLIENTS, Outcome, SPIN, Stage, median};
 
 const MULTIPLES: [f64; 5] = [0.8, 1.0, 2.0, 5.0, 10.0];
 /// Least goodput as a part of its peak, by multiple of the capacity.
@@ -21,6 +24,8 @@ const AIMS: [(f64, f64); 4] = [(1.0, 98.0), (2.0, 95.0), (5.0, 92.0), (10.0, 90.
 /// The multiple that is normal load, and how much longer than then p99 may get.
 const NORMAL: f64 = 0.8;
 const P99_FACTOR: f64 = 2.0;
+/// For how long it is looked what a function takes.
+const COST_S: f64 = 5.0;
 /// Between loads, so that each finds what a quiet machine is.
 const PAUSE: Duration = Duration::from_secs(3);
 
@@ -53,6 +58,8 @@ struct Run {
     multiple: f64,
     seed: u64,
     goodput: f64,
+    /// The same in processors: what its answers took.
+    work: f64,
     load: Load,
 }
 
@@ -62,18 +69,19 @@ struct Runs(Vec<Run>);
 pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
     let platform = stage.start(&[], &FUNCTIONS)?;
     let mut csv = String::from(HEAD);
+    let costs = costs(stage, &platform)?;
     for Scenario { name, says, functions } in SCENARIOS {
         report.section(&format!("goodput: {says}"));
         let targets: Vec<Target> =
             functions.iter().map(|&(name, weight)| Target { weight, ..Target::new(name) }).collect();
         let capacity = stage.capacity(&platform, &targets)?;
-        report.amount("capacity", capacity, "/s", &format!("{} clients that wait for their answers", super::CLIENTS));
+        report.amount("capacity", capacity, "/s", &format!("{} clients that wait for their answers", CLIENTS));
         let mut runs = Runs(Vec::new());
         for seed in 1..=stage.seeds {
             for multiple in MULTIPLES {
                 thread::sleep(PAUSE);
                 let load = stage.constant(&platform, &targets, capacity * multiple, stage.seconds(60.0), seed)?;
-                let run = Run { multiple, seed, goodput: load.totals.goodput_per_s, load };
+                let run = Run::new(multiple, seed, load, &costs);
                 println!(
                     "  {multiple:>4} ×, seed {seed}: {:.1}/s of {:.1}/s",
                     run.goodput, run.load.totals.offered_per_s
@@ -89,6 +97,31 @@ pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
+/// Processor time that the machine of each function takes for one answer, in seconds.
+fn costs(stage: &Stage<'_>, platform: &Platform) -> Outcome<BTreeMap<String, f64>> {
+    let mut costs = BTreeMap::new();
+    for (name, _) in FUNCTIONS {
+        let closed = || Pace::Closed { clients: CLIENTS, duration: stage.seconds(COST_S) };
+        // The first load binds what machines it needs.
+        stage.load(platform, &[Target::new(name)], closed(), 1, |_| {})?;
+        let before = ran_s(platform)?;
+        let load = stage.load(platform, &[Target::new(name)], closed(), 1, |_| {})?;
+        let cost = (ran_s(platform)? - before) / load.totals.counts.of(Fate::Ok) as f64;
+        println!("  {name}: {:.3} ms of a processor", cost * 1e3);
+        costs.insert(name.to_owned(), cost);
+    }
+    Ok(costs)
+}
+
+/// Processor time that the machines there are have had.
+fn ran_s(platform: &Platform) -> io::Result<f64> {
+    let ran = |pid: u32| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+        text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or_default() / 1e9
+    };
+    Ok(platform.machines()?.into_iter().map(ran).sum())
+}
+
 impl Runs {
     /// Median over the seeds.
     fn at(&self, multiple: f64, pick: impl Fn(&Run) -> f64) -> f64 {
@@ -96,11 +129,13 @@ impl Runs {
     }
 
     fn judge(&self, report: &mut Report) {
-        let peak = MULTIPLES.map(|multiple| self.at(multiple, |run| run.goodput)).into_iter().fold(0.0, f64::max);
+        let peak = MULTIPLES.map(|multiple| self.at(multiple, |run| run.work)).into_iter().fold(0.0, f64::max);
         let p99 = |multiple| self.at(multiple, |run| super::p99_ms(run.load.latency));
         for multiple in MULTIPLES {
             let refused = self.at(multiple, Run::refused_per_s);
-            let notes = format!("{refused:.1}/s refused, p99 {:.1} ms", p99(multiple));
+            let work = self.at(multiple, |run| run.work) * 100.0;
+            let notes =
+                format!("{work:.0} % of a processor in it; {refused:.1}/s refused, p99 {:.1} ms", p99(multiple));
             report.amount(
                 &format!("goodput at {multiple} × capacity"),
                 self.at(multiple, |run| run.goodput),
@@ -109,8 +144,13 @@ impl Runs {
             );
         }
         for (multiple, aim) in AIMS {
-            let part = self.at(multiple, |run| run.goodput) * 100.0 / peak;
-            report.aim(&format!("goodput at {multiple} × capacity, of the peak"), Aim::AtLeast(aim), part, "%");
+            let part = self.at(multiple, |run| run.work) * 100.0 / peak;
+            report.aim(
+                &format!("work in the goodput at {multiple} × capacity, of the peak"),
+                Aim::AtLeast(aim),
+                part,
+                "%",
+            );
             let factor = p99(multiple) / p99(NORMAL);
             report.aim(&format!("p99 at {multiple} ×, of that at {NORMAL} ×"), Aim::AtMost(P99_FACTOR), factor, "×");
         }
@@ -155,9 +195,18 @@ impl Runs {
     }
 }
 
-const HEAD: &str = "scenario,multiple,seed,offered_per_s,goodput_per_s,refused_per_s,failed_per_s,unsent_per_s,p50_ms,p99_ms,lateness_p99_ms\n";
+const HEAD: &str = "scenario,multiple,seed,offered_per_s,goodput_per_s,work,refused_per_s,failed_per_s,unsent_per_s,p50_ms,p99_ms,lateness_p99_ms\n";
 
 impl Run {
+    fn new(multiple: f64, seed: u64, load: Load, costs: &BTreeMap<String, f64>) -> Run {
+        let answered = |cost: &dyn Fn(&str) -> f64| -> f64 {
+            load.functions.iter().map(|row| row.counts.of(Fate::Ok) as f64 * cost(&row.function)).sum()
+        };
+        let cost = answered(&|name| costs.get(name).copied().unwrap_or_default()) / answered(&|_| 1.0).max(1.0);
+        let goodput = load.totals.goodput_per_s;
+        Run { multiple, seed, goodput, work: goodput * cost, load }
+    }
+
     fn rate(&self, count: u64) -> f64 {
         count as f64 / self.load.totals.seconds
     }
@@ -177,11 +226,12 @@ impl Run {
         // A text takes all that is written.
         let _ = writeln!(
             line,
-            "{scenario},{},{},{:.2},{:.2},{:.2},{:.2},{:.2},{:.3},{:.3},{:.3}",
+            "{scenario},{},{},{:.2},{:.2},{:.4},{:.2},{:.2},{:.2},{:.3},{:.3},{:.3}",
             self.multiple,
             self.seed,
             load.totals.offered_per_s,
             self.goodput,
+            self.work,
             self.refused_per_s(),
             self.failed_per_s(),
             self.rate(load.totals.counts.group(Group::Unsent)),
