@@ -17,10 +17,14 @@ pub const LOG: u8 = 3;
 pub const EXIT: u8 = 4;
 /// An exception that nobody handles, or a kernel panic: the last words are in the control page.
 pub const PANIC: u8 = 5;
-/// The address that the last page fault was about, which CPL 3 cannot read: the host puts it into `fault_address` of the control page.
-pub const FAULT_ADDRESS: u8 = 7;
+/// There was a page fault. If it was about memory that is the guest's and not there yet, the host gives it and puts [`MEMORY_GIVEN`] into
+/// `fault_address` of the control page: the instruction can be tried again. Else it puts there what the fault was about, which CPL 3 cannot read.
+pub const PAGE_FAULT: u8 = 7;
 /// Test programs only: return at once. The host counts it like any other exit.
 pub const NOP: u8 = 6;
+
+/// No page fault is about this address: it is not canonical in any paging mode that a guest has.
+pub const MEMORY_GIVEN: u64 = 1 << 63;
 
 /// Added to the number of the signal that ended a program.
 pub const EXIT_KILLED: u64 = 0x100;

@@ -11,8 +11,8 @@
 //! event goes in. Both sides copy: the host since the guest may change a word while the host looks at it, the guest since the
 //! program wants its own buffer.
 
-/// Size of the mailbox.
-pub const BYTES: u64 = 32 << 20;
+/// Size of the mailbox: whole large pages.
+pub const BYTES: u64 = (ANSWER + RECORD_MAX_BYTES as u64).next_multiple_of(crate::layout::LARGE_PAGE_BYTES);
 /// Offset of the log area.
 pub const LOG: u64 = 0x1000;
 /// Size of the log area.
@@ -66,7 +66,7 @@ pub struct HostWords {
     pub ticks: u64,
     /// The program that the last tick interrupted.
     pub interrupted: Interrupted,
-    /// Answer to [`FAULT_ADDRESS`](crate::hypercall::FAULT_ADDRESS).
+    /// Answer to [`PAGE_FAULT`](crate::hypercall::PAGE_FAULT).
     pub fault_address: u64,
     /// Size of each image, 0 where there is none.
     pub image_bytes: [u64; crate::layout::IMAGES_MAX],

@@ -1,9 +1,13 @@
 //! A guest's memory on the host: its RAM and its images, parts of them laid over by snapshot files.
 //!
 //! All addresses are the guest's. What a guest may write to is mapped privately: it gets copies of its own, and a search of the page tables finds them.
+//!
+//! KVM is told only of the parts that the guest uses: with shadow paging it keeps 10 bytes for each page of a slot, which for all that a guest
+//! could use is more than what an idle one has of its own. The rest comes when the guest's page tables lead there (`machine/parts.rs`).
 
 use std::fs::File;
 use std::io::IoSliceMut;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use mayfly_abi::layout::{IMAGE_STRIDE_BYTES, LARGE_PAGE_BYTES, MEMORY_MAX_BYTES, PAGE_BYTES};
@@ -18,8 +22,8 @@ use crate::snapshot::Run;
 /// Most parts of one read: Linux's `IOV_MAX`.
 const IO_SLICES_MAX: usize = 1024;
 
-/// So much of an image that is yet to come, KVM is told of ahead. With shadow paging that is 32 KiB of its memory.
-const EXPECTED_BYTES: u64 = 16 << 20;
+/// So much of an image that is yet to come, KVM is told of ahead.
+const EXPECTED_BYTES: u64 = 4 << 20;
 
 /// Memory of one guest. Unmapped when dropped.
 pub(crate) struct Memory {
@@ -114,12 +118,18 @@ impl Region {
         Ok(())
     }
 
+    /// What of it the guest can be given: whole large pages. Of an image that is yet to come, addresses.
+    fn part(&self, of: &Range<u64>) -> Range<u64> {
+        let bytes = if self.bytes == 0 { self.reserved } else { self.bytes };
+        of.start.max(self.guest)..of.end.min(self.guest + bytes)
+    }
+
     fn holds(&self, at: u64, bytes: u64) -> bool {
         at.checked_sub(self.guest).and_then(|offset| offset.checked_add(bytes)).is_some_and(|end| end <= self.bytes)
     }
 }
 
-/// A region as KVM is told of it.
+/// A part of a region as KVM is told of it: whole large pages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
     pub(crate) guest: u64,
@@ -133,33 +143,25 @@ impl Memory {
     pub(crate) fn new(bytes: u64) -> Result<Memory, Error> {
         let region = Region::ram(bytes)?;
         let ram = accessor(&region)?;
-        let slot = Slot { guest: 0, bytes, host: region.base as u64, is_writable: true };
-        Ok(Memory { regions: vec![region], slots: vec![slot], ram })
+        Ok(Memory { regions: vec![region], slots: Vec::new(), ram })
     }
 
     /// Gives the RAM `bytes` in all.
     pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), Error> {
         let ram = self.regions.first_mut().ok_or(Error::State("there is no memory"))?;
-        let old = ram.bytes;
-        if bytes == old {
+        if bytes == ram.bytes {
             return Ok(());
         }
         ram.grow(bytes)?;
         self.ram = accessor(ram)?;
-        self.slots.push(Slot { guest: old, bytes: bytes - old, host: ram.base as u64 + old, is_writable: true });
         Ok(())
     }
 
     /// Adds an image at the guest's address `guest`, which comes after all that is there already.
     pub(crate) fn add_image(&mut self, guest: u64, file: &File, bytes: u64, is_writable: bool) -> Result<(), Error> {
         let expected = self.regions.pop_if(|last| last.guest == guest);
-        let told = if expected.is_some() { EXPECTED_BYTES } else { 0 };
         let mut region = expected.map_or_else(|| Region::reserve(guest, IMAGE_STRIDE_BYTES), Ok)?;
         region.map(file, bytes, is_writable)?;
-        if bytes > told {
-            let (guest, bytes, host) = (guest + told, bytes - told, region.base as u64 + told);
-            self.slots.push(Slot { guest, bytes, host, is_writable });
-        }
         self.regions.push(region);
         Ok(())
     }
@@ -167,11 +169,36 @@ impl Memory {
     /// An image will come at the guest's address `guest`: KVM may be told of its beginning already, for that takes longer than all else that adding
     /// an image takes. What is not mapped there by then, the guest's page tables do not lead to.
     pub(crate) fn expect_image(&mut self, guest: u64) -> Result<(), Error> {
-        let region = Region::reserve(guest, IMAGE_STRIDE_BYTES)?;
-        // Writable, for the image may be: of one that is not, the mapping is not.
-        self.slots.push(Slot { guest, bytes: EXPECTED_BYTES, host: region.base as u64, is_writable: true });
+        let mut region = Region::reserve(guest, IMAGE_STRIDE_BYTES)?;
+        // The image may be writable: of one that is not, the mapping is not.
+        region.is_writable = true;
         self.regions.push(region);
+        self.give(guest..guest + EXPECTED_BYTES);
         Ok(())
+    }
+
+    /// Makes slots of what there is of a range and has none yet. KVM has to be told of them.
+    pub(crate) fn give(&mut self, range: Range<u64>) {
+        for region in &self.regions {
+            let part = region.part(&range);
+            let missing = part.step_by(LARGE_PAGE_BYTES as usize).filter(|at| !is_given(&self.slots, *at));
+            let mut new: Vec<Slot> = Vec::new();
+            for guest in missing {
+                match new.last_mut() {
+                    Some(last) if last.guest + last.bytes == guest => last.bytes += LARGE_PAGE_BYTES,
+                    _ => {
+                        let host = region.base as u64 + (guest - region.guest);
+                        new.push(Slot { guest, bytes: LARGE_PAGE_BYTES, host, is_writable: region.is_writable });
+                    }
+                }
+            }
+            self.slots.extend(new);
+        }
+    }
+
+    /// Whether the large page at `at` is in a slot.
+    pub(crate) fn is_given(&self, at: u64) -> bool {
+        is_given(&self.slots, at)
     }
 
     /// Size of the RAM.
@@ -285,6 +312,11 @@ impl Memory {
         Ok(unsafe { std::slice::from_raw_parts(target, bytes as usize) })
     }
 
+    /// A word of the RAM.
+    pub(crate) fn word(&self, at: u64) -> Result<u64, Error> {
+        self.ram.read_obj(GuestAddress(at)).map_err(|_| Error::State("outside of the guest's memory"))
+    }
+
     /// Writes bytes to the RAM.
     pub(crate) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Error> {
         self.ram.write_slice(bytes, GuestAddress(at)).map_err(|_| Error::State("outside of the guest's memory"))
@@ -297,6 +329,10 @@ impl Memory {
         let region = found.filter(|_| aligned).ok_or(Error::State("page range outside of the guest's memory"))?;
         Ok(region.base.wrapping_add((at - region.guest) as usize))
     }
+}
+
+fn is_given(slots: &[Slot], at: u64) -> bool {
+    slots.iter().any(|slot| (slot.guest..slot.guest + slot.bytes).contains(&at))
 }
 
 fn accessor(ram: &Region) -> Result<GuestMemoryMmap, Error> {

@@ -1,7 +1,8 @@
 //! Page tables and descriptors of a guest, as bytes for its memory.
 //!
 //! What is present in them stays as it is once the guest has run: a guest cannot change them (they are not mapped, or read-only), and a host with
-//! shadow paging would not notice a change by us. A bind over a runtime only adds entries. Accessed and dirty bits are set from the start so that no CPU writes to them, which
+//! shadow paging would not notice a change by us. Entries are only added: by a bind over a runtime, and for each part of the guest's memory when it is
+//! given. Accessed and dirty bits are set from the start so that no CPU writes to them, which
 //! would make pages of a snapshot diverge for nothing.
 
 use mayfly_abi::hypercall;
@@ -44,13 +45,20 @@ const _: () = assert!(TABLES_USED_END <= PAGE_TABLES_END);
 /// The guest's CR3.
 pub(crate) const CR3: u64 = PML4;
 
-/// The page tables of a guest with `memory_bytes` and these images: what is to be written where.
-pub(crate) fn page_tables(memory_bytes: u64, images: &[GuestImage]) -> [(u64, Vec<u8>); 2] {
+/// The page tables of a guest with `memory_bytes` and these images: what is to be written where. They lead to those large pages of both that
+/// have been given, to the kernel and to the mailbox.
+pub(crate) fn page_tables(
+    memory_bytes: u64,
+    images: &[GuestImage],
+    is_given: impl Fn(u64) -> bool,
+) -> [(u64, Vec<u8>); 2] {
     let small: usize = images.iter().map(|image| tables_of(&image.ranges).count()).sum();
     let words = (TABLES_USED_END - PAGE_TABLES) as usize / 8;
     let mut tables = Tables { words: vec![0; words], image_words: Vec::with_capacity(small * ENTRIES) };
     tables.set(PML4, 0, PDPT | TABLE);
-    tables.set(PDPT, 0, MEMORY_DIRECTORIES | TABLE);
+    for index in 0..memory_bytes.div_ceil(GIB) {
+        tables.set(PDPT, index as usize, (MEMORY_DIRECTORIES + index * PAGE_BYTES) | TABLE);
+    }
     tables.set(MEMORY_DIRECTORIES, 0, LOW_TABLE | TABLE);
     for index in 0..KERNEL_TABLE_COUNT {
         let slot = (KERNEL_TEXT / LARGE_PAGE_BYTES + index) as usize;
@@ -66,20 +74,52 @@ pub(crate) fn page_tables(memory_bytes: u64, images: &[GuestImage]) -> [(u64, Ve
     ] {
         tables.pages(KERNEL_TABLES, KERNEL_TEXT, start, end, flags);
     }
-    let without = KERNEL_TEXT..MAIN_STACK.base;
-    for address in (PROGRAM..memory_bytes).step_by(LARGE_PAGE_BYTES as usize) {
-        if !without.contains(&address) {
-            tables.large(MEMORY_DIRECTORIES + address / GIB * PAGE_BYTES, address, WRITE);
-        }
-    }
+    tables.set(PDPT, (MAILBOX / GIB) as usize % ENTRIES, MAILBOX_DIRECTORY | TABLE);
     for offset in (0..mayfly_abi::mailbox::BYTES).step_by(LARGE_PAGE_BYTES as usize) {
-        tables.large(MAILBOX_DIRECTORY, MAILBOX + offset, WRITE);
+        let index = (offset / LARGE_PAGE_BYTES) as usize;
+        tables.set(MAILBOX_DIRECTORY, index, (MAILBOX + offset) | READ_ONLY_PAGE | WRITE | LARGE);
     }
     for (index, image) in images.iter().enumerate() {
         tables.image(index, image);
     }
+    let parts = images.iter().enumerate().map(|(index, image)| (layout::image_base(index), image.bytes));
+    for (start, bytes) in [(0, memory_bytes)].into_iter().chain(parts) {
+        for page in (start..start + bytes).step_by(LARGE_PAGE_BYTES as usize).filter(|page| is_given(*page)) {
+            if let Some(entry) = entry(page, memory_bytes, images) {
+                tables.set(place_of_entry(page), 0, entry);
+            }
+        }
+    }
     let bytes = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
     [(PAGE_TABLES, bytes(&tables.words)), (IMAGE_TABLES, bytes(&tables.image_words))]
+}
+
+/// Where the entry of a large page is, of memory or of an image.
+pub(crate) fn place_of_entry(page: u64) -> u64 {
+    let (directories, start) =
+        if page < layout::IMAGES { (MEMORY_DIRECTORIES, 0) } else { (IMAGE_DIRECTORIES, layout::IMAGES) };
+    directories + (page - start) / LARGE_PAGE_BYTES * 8
+}
+
+/// The entry that leads to a large page; `None` where there is no memory for programs, nor an image.
+pub(crate) fn entry(page: u64, memory_bytes: u64, images: &[GuestImage]) -> Option<u64> {
+    let Some(offset) = page.checked_sub(layout::IMAGES) else {
+        let is_memory = (PROGRAM..KERNEL_TEXT).contains(&page) || (MAIN_STACK.base..memory_bytes).contains(&page);
+        return is_memory.then_some(page | READ_ONLY_PAGE | WRITE | LARGE);
+    };
+    let (index, offset) = ((offset / layout::IMAGE_STRIDE_BYTES) as usize, offset % layout::IMAGE_STRIDE_BYTES);
+    let image = images.get(index).filter(|image| offset < image.bytes)?;
+    let tables_before =
+        |images: &[GuestImage]| -> usize { images.iter().map(|image| tables_of(&image.ranges).count()).sum() };
+    match tables_of(&image.ranges).position(|part| part == offset / LARGE_PAGE_BYTES) {
+        Some(table) => Some((IMAGE_TABLES + (tables_before(&images[..index]) + table) as u64 * PAGE_BYTES) | TABLE),
+        None => Some(page | READ_ONLY_PAGE | LARGE),
+    }
+}
+
+/// Whether an entry leads anywhere.
+pub(crate) fn is_present(entry: u64) -> bool {
+    entry & PRESENT != 0
 }
 
 struct Tables {
@@ -100,15 +140,11 @@ impl Tables {
         }
     }
 
-    /// Maps an image: in large pages, but where a part of one can be written.
+    /// An image's directory, empty, and the small pages of its parts that can be written somewhere.
     fn image(&mut self, index: usize, image: &GuestImage) {
         let (base, directory) = (layout::image_base(index), IMAGE_DIRECTORIES + index as u64 * PAGE_BYTES);
-        for offset in (0..image.bytes).step_by(LARGE_PAGE_BYTES as usize) {
-            self.large(directory, base + offset, 0);
-        }
+        self.set(PDPT, (base / GIB) as usize % ENTRIES, directory | TABLE);
         for part in tables_of(&image.ranges) {
-            let table = IMAGE_TABLES + self.image_words.len() as u64 * 8;
-            self.set(directory, part as usize, table | TABLE);
             let first = base + part * LARGE_PAGE_BYTES;
             self.image_words.extend((0..ENTRIES as u64).map(|page| (first + page * PAGE_BYTES) | READ_ONLY_PAGE));
             let entries = self.image_words.rchunks_mut(ENTRIES).next().unwrap_or(&mut []);
@@ -119,12 +155,6 @@ impl Tables {
                 entries[written.start as usize..written.end as usize].iter_mut().for_each(|entry| *entry |= WRITE);
             }
         }
-    }
-
-    /// Maps a large page in `directory`.
-    fn large(&mut self, directory: u64, address: u64, write: u64) {
-        self.set(PDPT, (address / GIB) as usize % ENTRIES, directory | TABLE);
-        self.set(directory, (address / LARGE_PAGE_BYTES) as usize % ENTRIES, address | READ_ONLY_PAGE | write | LARGE);
     }
 }
 
@@ -228,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_guest_reaches_its_memory_and_nothing_else() {
-        let tables = page_tables(256 << 20, &[image(4 << 20, &[(1, 2), (511, 2)]), image(2 << 20, &[])]);
+        let tables = page_tables(256 << 20, &[image(4 << 20, &[(1, 2), (511, 2)]), image(2 << 20, &[])], |_| true);
         let writable = |address| walk(&tables, address).map(|flags| flags & WRITE != 0);
         let cases = [
             (0, None),
@@ -272,9 +302,37 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_reaches_only_what_it_was_given() {
+        let images = [image(6 << 20, &[(512, 1)]), image(2 << 20, &[(0, 1), (511, 1)])];
+        let places = [PROGRAM, KERNEL_TEXT - LARGE_PAGE_BYTES, MAIN_STACK.base, (256 << 20) - LARGE_PAGE_BYTES];
+        let in_images = [0, 2 << 20, 4 << 20, GIB].map(|offset| layout::IMAGES + offset);
+        let all: Vec<u64> = places.into_iter().chain(in_images).collect();
+        let complete = page_tables(256 << 20, &images, |_| true);
+        for given in &all {
+            let mut tables = page_tables(256 << 20, &images, |page| page == *given);
+            for page in &all {
+                assert_eq!(walk(&tables, *page).is_some(), page == given, "{page:#x} with {given:#x}");
+            }
+            assert!(walk(&tables, KERNEL_TEXT).is_some() && walk(&tables, MAILBOX).is_some());
+            // One entry for each that is given later makes the same tables as all at once.
+            for page in &all {
+                let at = (place_of_entry(*page) - PAGE_TABLES) as usize;
+                let entry = entry(*page, 256 << 20, &images).unwrap();
+                assert_eq!(is_present(u64::from_le_bytes(tables[0].1[at..at + 8].try_into().unwrap())), page == given);
+                tables[0].1[at..at + 8].copy_from_slice(&entry.to_le_bytes());
+                assert_eq!(walk(&tables, *page), walk(&complete, *page), "{page:#x}");
+            }
+        }
+        for page in [0, KERNEL_TEXT, KERNEL_END, 256 << 20, MAILBOX, layout::IMAGES + (6 << 20), layout::image_base(2)]
+        {
+            assert_eq!(entry(page, 256 << 20, &images), None, "{page:#x}");
+        }
+    }
+
+    #[test]
     fn every_entry_has_its_accessed_bit() {
         let images = vec![image(GIB, &[(5, 3), (40_000, 90_000)]); IMAGES_MAX];
-        let tables = page_tables(MEMORY_MAX_BYTES, &images);
+        let tables = page_tables(MEMORY_MAX_BYTES, &images, |_| true);
         for entry in tables
             .iter()
             .flat_map(|(_, bytes)| bytes.chunks_exact(8))

@@ -466,7 +466,7 @@ fn next_counts_only_from_the_kernel() {
 
 #[test]
 fn unknown_hypercalls_end_the_guest() {
-    execute(&[0xb0, hypercall::FAULT_ADDRESS, 0xe6, 0x6d]).payload();
+    execute(&[0xb0, hypercall::PAGE_FAULT, 0xe6, 0x6d]).payload();
     for number in [0, 8, 99, 255] {
         execute(&[0xb0, number, 0xe6, 0x6d]).assert_violation(&format!("unknown hypercall {number}"));
     }

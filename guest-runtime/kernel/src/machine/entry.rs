@@ -3,11 +3,15 @@
 
 use core::arch::global_asm;
 
+use mayfly_abi::hypercall::{MEMORY_GIVEN, PAGE_FAULT, PORT};
 use mayfly_abi::layout::{
     EXCEPTION_STACK, KERNEL_DATA, KERNEL_MAGIC, KERNEL_STACK, KERNEL_TEXT, KernelHeader, MAILBOX, RFLAGS, VECTORS,
 };
 use mayfly_abi::mailbox::{Control, HostWords};
 
+/// Where the host answers PAGE_FAULT. Above 2 GiB: reached through a register.
+const FAULT_ADDRESS: u64 =
+    MAILBOX + (core::mem::offset_of!(Control, host) + core::mem::offset_of!(HostWords, fault_address)) as u64;
 /// Where the host tells which program it interrupted.
 const INTERRUPTED: u64 =
     MAILBOX + (core::mem::offset_of!(Control, host) + core::mem::offset_of!(HostWords, interrupted)) as u64;
@@ -262,7 +266,8 @@ global_asm!(
 
 // Exceptions arrive on a stack of their own (IST 1), so the program's red zone and a bad stack pointer do not matter.
 // One stub per vector brings them to the same shape: error code, vector, registers. One of the program is then handled like a system
-// call, on the kernel's stack; one of the kernel ends the guest.
+// call, on the kernel's stack; one of the kernel ends the guest. But a page fault of either may be about memory that the host has not given
+// yet. Then it does so now, and the instruction is tried again: nobody notices, for nothing but the kernel's data is touched on this stack.
 global_asm!(
     ".section .text.vectors, \"ax\"",
     ".altmacro",
@@ -297,6 +302,33 @@ global_asm!(
     "push rcx",
     "push rbx",
     "push rax",
+    "cmp qword ptr [rsp + 120], {page_fault}",
+    "jne 5f",
+    "mov al, {page_fault_call}",
+    "out {port}, al",
+    "movabs rcx, {fault_address}",
+    "mov rax, [rcx]",
+    "btc rax, {given_bit}",
+    "test rax, rax",
+    "jnz 5f",
+    "pop rax",
+    "pop rbx",
+    "pop rcx",
+    "pop rdx",
+    "pop rsi",
+    "pop rdi",
+    "pop rbp",
+    "pop r8",
+    "pop r9",
+    "pop r10",
+    "pop r11",
+    "pop r12",
+    "pop r13",
+    "pop r14",
+    "pop r15",
+    "add rsp, 16",
+    "iretq",
+    "5:",
     "cld",
     "mov rdi, rsp",
     "mov rax, [rsp + 136]",
@@ -329,6 +361,11 @@ global_asm!(
     ".set number, number + 1",
     ".endr",
     vectors = const VECTORS,
+    page_fault = const 14,
+    page_fault_call = const PAGE_FAULT,
+    port = const PORT,
+    fault_address = const FAULT_ADDRESS,
+    given_bit = const MEMORY_GIVEN.trailing_zeros(),
     current = sym CURRENT,
     kernel_stack = const KERNEL_STACK.top(),
     kernel_text = const KERNEL_TEXT,

@@ -1,8 +1,8 @@
-//! The hypercalls, but for NEXT, which lives with the other entry points.
+//! The hypercalls, but for NEXT and PAGE_FAULT, which live with the other entry points.
 
 use core::arch::asm;
 
-use mayfly_abi::hypercall::{EXIT, FAULT_ADDRESS, LOG, PANIC, PORT, SLEEP};
+use mayfly_abi::hypercall::{EXIT, LOG, PANIC, PORT, SLEEP};
 use mayfly_abi::mailbox::LastWords;
 
 use super::mailbox;
@@ -24,9 +24,8 @@ pub(crate) fn flush_log() {
     mailbox::guest().log_bytes = 0;
 }
 
-/// The address that the last page fault was about.
+/// The address that the last page fault was about; the host was asked when it happened.
 pub(crate) fn fault_address() -> u64 {
-    call(FAULT_ADDRESS);
     mailbox::host().fault_address
 }
 

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use kvm_bindings::KVM_MEM_READONLY;
 use mayfly_abi::layout::{
     GDT, IMAGE_STRIDE_BYTES, IMAGES, IMAGES_MAX, LARGE_PAGE_BYTES, MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, PAGE_BYTES,
     image_base,
@@ -11,7 +10,7 @@ use mayfly_abi::layout::{
 use mayfly_abi::mailbox::HostWords;
 use rustix::mm::{MapFlags, ProtFlags};
 
-use super::{GuestImage, ImageFile, Machine, Phase, SLOT_MEMORY, WorkingSet};
+use super::{GuestImage, ImageFile, Machine, Phase, WorkingSet};
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::snapshot::{Contents, Header, Run, Snapshot, save};
@@ -56,6 +55,7 @@ impl Machine {
     pub fn boot(&mut self, images: &[&ImageFile], memory_bytes: u64, tmp_bytes: u64) -> Result<(), Error> {
         self.take_memory(memory_bytes, tmp_bytes)?;
         self.add_images(images)?;
+        self.give_first()?;
         self.give_memory()?;
         let memory = self.memory_of_guest()?;
         let header = kernel::load(memory)?;
@@ -100,8 +100,12 @@ impl Machine {
             self.add_segments(base)?;
             self.base_identity = base.header().identity;
         }
+        if let Some(top) = top {
+            self.lay(top)?;
+        }
+        self.give_present()?;
         match top {
-            Some(top) => self.lay(top)?,
+            Some(_) => self.keep_present()?,
             None => {
                 self.write_tables()?;
                 self.expect_image(base)?;
@@ -245,20 +249,9 @@ impl Machine {
         Ok(())
     }
 
-    /// Gives to the guest what it has not got yet, once all mappings are in place: Linux tells KVM of each change to a mapping that is a guest's.
-    fn give_memory(&mut self) -> Result<(), Error> {
-        let slots = self.memory_of_guest()?.slots();
-        for (index, slot) in slots.iter().enumerate().skip(self.slots_given) {
-            let flags = if slot.is_writable { 0 } else { KVM_MEM_READONLY };
-            self.slot(SLOT_MEMORY + index as u32, slot.guest, slot.bytes, slot.host, flags)?;
-        }
-        self.slots_given = slots.len();
-        Ok(())
-    }
-
     fn write_tables(&self) -> Result<(), Error> {
         let memory = self.memory_of_guest()?;
-        for (at, bytes) in tables::page_tables(memory.bytes(), &self.images) {
+        for (at, bytes) in tables::page_tables(memory.bytes(), &self.images, |page| memory.is_given(page)) {
             memory.write(at, &bytes)?;
         }
         Ok(())

@@ -16,6 +16,7 @@
 mod bind;
 mod deadline;
 mod image;
+mod parts;
 mod reset;
 mod run;
 mod tick;
@@ -116,6 +117,8 @@ pub struct Machine {
     memory: Option<Memory>,
     /// How many slots of the memory KVM has been told of.
     slots_given: usize,
+    /// Large pages that were given since the page tables were written.
+    given_late: Vec<u64>,
     images: Vec<GuestImage>,
     dirty: DirtyPages,
     /// Where the snapshot's bytes of each range of memory are, to put them back.
@@ -167,6 +170,7 @@ impl Machine {
             mailbox,
             memory: None,
             slots_given: 0,
+            given_late: Vec::new(),
             images: Vec::new(),
             dirty: DirtyPages::open()?,
             segments: Vec::new(),

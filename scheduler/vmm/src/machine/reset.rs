@@ -64,6 +64,7 @@ impl Machine {
             }
         }
         self.private = kept;
+        self.keep_present()?;
         self.faults_seen = Some(faults()?);
         self.mailbox.clear()?;
         self.restored = true;

@@ -177,9 +177,10 @@ impl Machine {
                 self.sleep(deadline);
                 Ok(Left::ToGoOn)
             }
-            hypercall::FAULT_ADDRESS => {
+            hypercall::PAGE_FAULT => {
                 let address = self.fault_address()?;
-                self.mailbox.set_host_word(offset_of!(HostWords, fault_address), address);
+                let answer = if self.give_around(address)? { hypercall::MEMORY_GIVEN } else { address };
+                self.mailbox.set_host_word(offset_of!(HostWords, fault_address), answer);
                 Ok(Left::ToGoOn)
             }
             hypercall::EXIT => Ok(Left::Ended(self.exited())),

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use mayfly_abi::layout::{PAGE_BYTES, PAGE_TABLES, PAGE_TABLES_END};
 use mayfly_abi::record::{INVOKE, RESPONSE};
 use mayfly_vmm::{Answer, BadAnswer, Error, Host, ImageFile, Machine, Mailbox, Snapshot, Stop, Usage};
 
@@ -25,6 +26,11 @@ pub fn host() -> Host {
     Host::open().unwrap_or_else(|error| {
         panic!("this test runs virtual machines: it needs a readable and writable /dev/kvm ({error})")
     })
+}
+
+/// Whether a guest can see the page with that number. Its page tables it cannot, and they keep what it was given (`machine/parts.rs`).
+pub fn is_visible(page: usize) -> bool {
+    !(PAGE_TABLES..PAGE_TABLES_END).contains(&(page as u64 * PAGE_BYTES))
 }
 
 /// A file without a name, with these bytes.

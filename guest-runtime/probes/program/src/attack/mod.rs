@@ -10,6 +10,7 @@ use crate::Probe;
 pub const PROBES: &[(&str, Probe)] = &[
     ("attack-read", Probe::Each(pointers::read)),
     ("attack-write", Probe::Each(pointers::write)),
+    ("attack-touch", Probe::Each(pointers::touch)),
     ("attack-jump", Probe::Each(pointers::jump)),
     ("attack-stack", Probe::Each(pointers::use_up_the_stack)),
     ("attack-fill", Probe::Each(pointers::fill)),

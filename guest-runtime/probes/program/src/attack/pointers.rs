@@ -17,6 +17,22 @@ pub fn write(payload: &[u8]) -> Vec<u8> {
     b"written".to_vec()
 }
 
+/// Adds to the words from one address up to another, by steps (start, end, step, what to add; nothing is not written). Answers with the sum of
+/// what they were.
+pub fn touch(payload: &[u8]) -> Vec<u8> {
+    let [start, end, step, added] = [0, 8, 16, 24].map(|at| word(&payload[at..]));
+    let mut sum = 0_u64;
+    for address in (start..end).step_by(step as usize) {
+        let at = address as *mut u64;
+        let value = unsafe { std::ptr::read_volatile(at) };
+        sum = sum.wrapping_add(value);
+        if added != 0 {
+            unsafe { std::ptr::write_volatile(at, value + added) };
+        }
+    }
+    sum.to_le_bytes().to_vec()
+}
+
 /// Calls the address in the payload.
 pub fn jump(payload: &[u8]) -> Vec<u8> {
     let function: extern "C" fn() = unsafe { std::mem::transmute(word(payload)) };
