@@ -8,7 +8,7 @@ use mayfly_abi::layout::{
     image_base,
 };
 use mayfly_abi::mailbox::HostWords;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use super::{GuestImage, ImageFile, Machine, Phase, WorkingSet};
 use crate::error::Error;
@@ -352,6 +352,16 @@ fn whole_memory(bytes: u64) -> Result<u64, Error> {
     let bytes = bytes.next_multiple_of(LARGE_PAGE_BYTES);
     let is_possible = (MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES).contains(&bytes);
     is_possible.then_some(bytes).ok_or(Error::State("impossible memory size"))
+}
+
+impl Source {
+    /// Gives back the page tables in which its pages are. Looking at one again is a fault of the page cache.
+    pub(super) fn forget(&self) {
+        #[expect(unsafe_code, reason = "advice on memory of ours")]
+        // SAFETY: the mapping is ours and shared with its file: no contents are lost.
+        let done = unsafe { rustix::mm::madvise(self.base, self.bytes, Advice::LinuxDontNeed) };
+        debug_assert!(done.is_ok());
+    }
 }
 
 impl Drop for Source {

@@ -40,7 +40,7 @@ impl Machine {
         let start = Instant::now();
         // Of the pages that the bind has copied, a guest writes to a part. The others would be put back at each reset, for nothing.
         if std::mem::take(&mut self.has_new_copies) {
-            self.trim()?;
+            self.give_equal_back()?;
         }
         self.phase = Phase::Dead;
         let mut stats = ResetStats::default();

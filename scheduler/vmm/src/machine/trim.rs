@@ -8,16 +8,23 @@ use std::os::fd::AsFd;
 
 use mayfly_abi::layout::PAGE_BYTES;
 
+use super::bind::Source;
 use super::{Machine, Phase};
 use crate::error::Error;
 
 impl Machine {
-    /// Gives back the copies of pages that are the snapshot's. Returns their number. Nothing changes for the guest but that it takes a fault
-    /// where it writes to one.
+    /// Gives back what a guest that nobody calls does not need: copies of pages that are the snapshot's, and the page tables of what they were compared
+    /// with. Returns the number of those pages. Nothing changes for the guest but that it takes a fault where it writes to one.
     ///
     /// # Errors
     /// If the guest is not waiting, or the host refuses; then the machine is dead.
     pub fn trim(&mut self) -> Result<u64, Error> {
+        let pages = self.give_equal_back()?;
+        self.sources.iter().for_each(Source::forget);
+        Ok(pages)
+    }
+
+    pub(super) fn give_equal_back(&mut self) -> Result<u64, Error> {
         let phase = std::mem::replace(&mut self.phase, Phase::Dead);
         // One that has not run yet has copies too.
         if !matches!(phase, Phase::Loaded | Phase::Waiting) || self.base_identity == 0 {
