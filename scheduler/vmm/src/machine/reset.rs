@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use mayfly_abi::layout::PAGE_BYTES;
 
-use super::bind::is_copied;
 use super::{Machine, Phase};
 use crate::error::Error;
 use crate::snapshot::Run;
@@ -77,11 +76,11 @@ impl Machine {
 
     /// What the bind has copied into a range, run by run.
     pub(super) fn copied_within(&self, range: &Range<u64>) -> impl Iterator<Item = Run> {
-        let runs = self.top.as_ref().map_or(&[][..], |top| &top.runs);
+        let runs = self.top.as_ref().map_or(&[][..], |top| &top.copied);
         let end = |run: &Run| run.address() + run.bytes();
         let first = runs.partition_point(|run| end(run) <= range.start);
         let within = runs[first..].iter().take_while(|run| run.address() < range.end);
-        within.filter(|run| is_copied(run)).map(move |run| {
+        within.map(move |run| {
             let (start, end) = (run.address().max(range.start), end(run).min(range.end));
             let file_offset = run.file_offset + (start - run.address());
             Run { first_page: start / PAGE_BYTES, pages: (end - start) / PAGE_BYTES, file_offset }
