@@ -119,6 +119,10 @@ pub const KEEPER_PERIOD_LOW: Duration = Duration::from_millis(50);
 pub const BINDS_AHEAD: usize = 2;
 /// After one of them could not be bound, how long none is tried.
 pub const BIND_AHEAD_PAUSE: Duration = Duration::from_secs(2);
+/// A function whose snapshot is larger than this gets a spare when it is deployed: to bind it takes long.
+pub const SPARE_FROM_BYTES: u64 = 4 << 20;
+/// Functions that have a spare at a time.
+pub const SPARES: usize = 4;
 /// How long the end of an update waits for the instances that are provisioned for the function…
 pub const PROVIDE_FIRST: Duration = Duration::from_secs(5);
 /// … and how often it looks.

@@ -128,7 +128,7 @@ fn numpy(platform: &Platform, report: &mut Report, copies: usize) -> Outcome<()>
     for copy in 0..copies {
         let name = format!("numpy-{copy}");
         deploys.add(platform.deploy_with_wheels(&name, NUMPY, "numpy\n", "reuse")?);
-        // Two that overlap need two instances: the first is bound without knowing what it will touch, the second with that.
+        // Two that overlap need two instances: the first is a spare, the second is bound on demand, and its working set is known.
         first.add(answer_in(platform, &name)?);
         std::thread::scope(|scope| -> io::Result<()> {
             let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| answer_in(platform, &name))).collect();
@@ -138,7 +138,7 @@ fn numpy(platform: &Platform, report: &mut Report, copies: usize) -> Outcome<()>
         })?;
     }
     report.add("deploy of a numpy function, pip and upload included", deploys, "");
-    report.add("numpy: first invocation of all, bound on demand", first, "numpy.linalg.inv of 8 by 8, HTTP");
+    report.add("numpy: first invocation after a deploy", first, "numpy.linalg.inv of 8 by 8, HTTP; by a spare");
     report.add("numpy: first invocation of a second instance", later, "the slower of two at a time");
     let added = (disk_bytes(&platform.data_dir())? - before) as f64 / copies as f64;
     report.amount(

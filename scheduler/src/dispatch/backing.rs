@@ -68,10 +68,22 @@ impl Backing {
 
     /// Promises memory to an instance.
     pub(super) fn promise(&self, bytes: u64) -> Result<(), Unbacked> {
+        let mut state = self.state();
+        self.check(&state, bytes)?;
+        state.promised_bytes += bytes;
+        state.charged_bytes += bytes;
+        Ok(())
+    }
+
+    /// Whether that could be promised now.
+    pub(super) fn backs(&self, bytes: u64) -> bool {
+        self.check(&self.state(), bytes).is_ok()
+    }
+
+    fn check(&self, state: &State, bytes: u64) -> Result<(), Unbacked> {
         if bytes > self.single_max_bytes {
             return Err(Unbacked::Never(Shortage { left_bytes: self.single_max_bytes, wanted_bytes: bytes }));
         }
-        let mut state = self.state();
         let unpromised = self.promise_max_bytes.saturating_sub(state.promised_bytes);
         if bytes > unpromised {
             return Err(Unbacked::Promised(Shortage { left_bytes: unpromised, wanted_bytes: bytes }));
@@ -83,8 +95,6 @@ impl Backing {
         if bytes > available.saturating_sub(state.charged_bytes) {
             return Err(Unbacked::Yet);
         }
-        state.promised_bytes += bytes;
-        state.charged_bytes += bytes;
         Ok(())
     }
 

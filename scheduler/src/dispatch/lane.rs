@@ -288,6 +288,11 @@ impl Lane {
         &self.binding.working_set
     }
 
+    /// Size of its function's snapshot.
+    pub(crate) fn snapshot_bytes(&self) -> u64 {
+        self.binding.top.as_ref().map_or(0, |top| top.data_bytes())
+    }
+
     /// An instance is being reset: one who waits may as well wait for it.
     pub(crate) fn reset_begins(&self) {
         self.state().away += 1;
@@ -340,7 +345,8 @@ impl Lane {
         let Some(lane) = self.this.upgrade() else { return false };
         let held = {
             let mut state = self.state();
-            let is_due = |held: &Held| !held.instance.is_trimmed && held.instance.idle_since <= then;
+            let is_due =
+                |held: &Held| !held.instance.is_trimmed && held.instance.idle_since <= then && !ahead::is_unused(held);
             let Some(at) = state.idle.iter().position(is_due) else { return false };
             state.away += 1;
             state.idle.remove(at)

@@ -10,6 +10,7 @@ pub(crate) mod concurrency;
 mod keeper;
 mod lane;
 pub(crate) mod scaling;
+mod spares;
 mod tenants;
 pub(crate) mod turns;
 
@@ -30,6 +31,7 @@ pub(crate) use turns::Turn;
 
 use self::{
     backing::{Backing, Unbacked},
+    spares::Spares,
     tenants::Tenants,
     turns::{Rules, Turns},
 };
@@ -77,6 +79,7 @@ pub(crate) struct Dispatcher {
     instances: AtomicUsize,
     pub(crate) backing: Backing,
     tenants: Tenants,
+    spares: Spares,
     lanes: Mutex<Vec<Weak<Lane>>>,
     /// Lanes whose callers wait for room, in the order in which they get it.
     hungry: Mutex<VecDeque<Weak<Lane>>>,
@@ -106,6 +109,7 @@ impl Dispatcher {
             pool,
             backing: Backing::new(bounds.memory_bytes, bounds.memory_reserve_bytes, bounds.memory_promise_max_bytes),
             tenants: Tenants::default(),
+            spares: Spares::default(),
             turns: Turns::new(bounds.rules(), bounds.processors, clock),
             bounds,
             clock,
@@ -162,6 +166,12 @@ impl Dispatcher {
             }
         }
         Ok(Room { dispatcher: self.clone(), memory_bytes })
+    }
+
+    /// Whether there is room for an instance that nobody waits for, without that any other has to go.
+    fn has_room_to_spare(&self, memory_bytes: u64) -> bool {
+        let is_place = self.instances.load(Ordering::Relaxed) < self.bounds.instances_max;
+        is_place && !self.is_anyone_hungry() && !self.backing.is_low() && self.backing.backs(memory_bytes)
     }
 
     /// Ends an eighth of the idle instances, and says how many that were: what that gives back is only seen at the next look.

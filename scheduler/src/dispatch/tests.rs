@@ -3,6 +3,7 @@
 mod memory;
 mod overload;
 mod provisioned;
+mod spares;
 
 use std::{future::Future, sync::atomic::AtomicUsize};
 

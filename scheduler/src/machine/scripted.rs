@@ -30,6 +30,8 @@ pub(crate) struct ScriptedHost {
     pub(crate) binds_fail: bool,
     /// Answer to INIT: kind and payload.
     pub(crate) init: Option<(u32, Vec<u8>)>,
+    /// Least size of what is saved.
+    pub(crate) snapshot_bytes: u64,
 }
 
 /// What has happened.
@@ -66,6 +68,7 @@ struct ScriptedMachine {
     reset_ms: u64,
     binds_fail: bool,
     init: Option<(u32, Vec<u8>)>,
+    snapshot_bytes: u64,
     bound: Option<PathBuf>,
     rehearses: bool,
     pending: Option<Pending>,
@@ -82,6 +85,7 @@ impl Host for ScriptedHost {
             reset_ms: self.reset_ms,
             binds_fail: self.binds_fail,
             init: self.init.clone(),
+            snapshot_bytes: self.snapshot_bytes,
             bound: None,
             rehearses: false,
             pending: Some((Box::pin(sleep(Duration::ZERO)), Ok(Report::Ready))),
@@ -146,7 +150,9 @@ impl Machine for ScriptedMachine {
                 run(event.payload, timeout)
             }
             Command::Save { to } => {
-                std::io::Write::write_all(&mut &*to, b"scripted").map_err(|error| Gone::Failed(error.to_string()))?;
+                std::io::Write::write_all(&mut &*to, b"scripted")
+                    .and_then(|()| to.set_len(self.snapshot_bytes.max(8)))
+                    .map_err(|error| Gone::Failed(error.to_string()))?;
                 (0, Ok(Report::Saved))
             }
             Command::Reset => {

@@ -230,6 +230,15 @@ impl Snapshot {
         }
     }
 
+    /// Bytes of its pages.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        match self {
+            Snapshot::Vmm(snapshot) => snapshot.data_bytes(),
+            #[cfg(test)]
+            Snapshot::Scripted(path) => path.metadata().map_or(0, |metadata| metadata.len()),
+        }
+    }
+
     #[allow(clippy::unnecessary_wraps, reason = "in tests there are others")]
     fn file(&self) -> Result<&mayfly_vmm::Snapshot, Gone> {
         match self {

@@ -71,8 +71,18 @@ impl Slot {
     }
 }
 
+impl Serving {
+    /// Its instances, if it has any.
+    fn lane(&self) -> Option<&Arc<Lane>> {
+        match &self.with {
+            With::Lane(lane) => Some(lane),
+            With::InitFailure(_) => None,
+        }
+    }
+}
+
 fn retire(serving: Option<Arc<Serving>>) {
-    if let Some(With::Lane(lane)) = serving.as_ref().map(|serving| &serving.with) {
+    if let Some(lane) = serving.as_ref().and_then(|serving| serving.lane()) {
         lane.retire();
     }
 }
@@ -166,6 +176,7 @@ impl Inner {
         self.say_runtime(name, &wanted.configuration.runtime).await;
         let loaded = self.load(&record, wanted.clone()).await;
         let error = loaded.as_ref().err().cloned();
+        let lane = loaded.as_ref().ok().and_then(|serving| serving.lane()).cloned();
         match loaded {
             // Before it is recorded: who reads that the update is done must not be answered by what was there before.
             Ok(serving) => {
@@ -177,6 +188,10 @@ impl Inner {
         }
         match self.clone().mark(name.to_owned(), wanted, error).await {
             Ok(()) => {
+                // Not before, and not for those whose first invocation is soon answered anyway.
+                lane.iter()
+                    .filter(|lane| lane.snapshot_bytes() > limits::SPARE_FROM_BYTES)
+                    .for_each(|lane| lane.bind_spare());
                 let inner = self.clone();
                 tokio::spawn(async move { inner.collect_of(record).await });
             }

@@ -1,10 +1,14 @@
-//! Instances that are bound before anyone calls, and kept: provisioned concurrency.
+//! Instances that are bound before anyone calls: those that are kept, provisioned concurrency, and spares.
 //!
 //! As long as a lane has fewer instances than it shall have, busy ones counted, it binds another, a few at a time so that callers of other lanes do
 //! not queue behind that. If one cannot be bound, the next try comes later, at a look of the keeper. What is above that number is idle like any other;
 //! what is not is given up only when memory is low and nothing else is left to give up.
+//!
+//! A spare is the first instance of a function that was deployed just now and whose bind takes long. It is idle like any other, and bound only if nobody has to
+//! go for it. A few functions have one at a time, those that were deployed last: who deploys many does not have one of each. Until it is used it
+//! keeps what it needs to be fast.
 
-use super::{Lane, State};
+use super::{Held, Lane, State};
 use crate::{clock::Instant, limits};
 
 /// What is wanted of a lane before anyone calls.
@@ -16,6 +20,8 @@ pub(super) struct Ahead {
     trouble: Option<String>,
     /// Not before then is another bound for this.
     not_before: Option<Instant>,
+    /// One shall be bound now, if there is none.
+    is_spare_wanted: bool,
 }
 
 /// How far a lane is with what is wanted.
@@ -32,10 +38,14 @@ pub(crate) struct Progress {
 impl State {
     /// Whether another instance shall be bound that nobody waits for.
     pub(super) fn wants_ahead(&self) -> bool {
-        !self.is_retired
-            && self.ahead.not_before.is_none()
-            && self.instances < self.ahead.wanted
-            && self.binding < limits::BINDS_AHEAD
+        let is_kept =
+            self.ahead.not_before.is_none() && self.instances < self.ahead.wanted && self.binding < limits::BINDS_AHEAD;
+        !self.is_retired && (is_kept || self.ahead.is_spare_wanted && self.instances == 0)
+    }
+
+    /// Whether an instance waits, or is being bound, that nobody has called yet and that need not be kept.
+    fn has_unused(&self) -> bool {
+        self.has_spare() && (self.binding > 0 || self.idle.iter().any(is_unused))
     }
 
     /// Whether there are more instances than must be kept.
@@ -55,7 +65,41 @@ impl State {
     }
 }
 
+/// Whether nobody has called it yet, nor may anyone count on it.
+pub(super) fn is_unused(held: &Held) -> bool {
+    held.instance.is_ahead && held.instance.served == 0 && !held.instance.is_provisioned
+}
+
 impl Lane {
+    /// Binds the first instance though nobody has called, if there is room that nobody else needs.
+    pub(crate) fn bind_spare(&self) {
+        if !self.dispatcher.has_room_to_spare(self.binding.memory_bytes) {
+            return;
+        }
+        self.state().ahead.is_spare_wanted = true;
+        self.supply();
+        // Now or never: it is not worth waiting for.
+        self.state().ahead.is_spare_wanted = false;
+        if self.state().has_unused() {
+            self.dispatcher.spares.add(self.this.clone());
+        }
+    }
+
+    /// Whether it has an instance that nobody has called yet, and that need not be kept.
+    pub(in crate::dispatch) fn has_unused(&self) -> bool {
+        self.state().has_unused()
+    }
+
+    /// Ends that.
+    pub(in crate::dispatch) fn drop_unused(&self) {
+        let unused = {
+            let mut state = self.state();
+            let at = state.idle.iter().position(is_unused).filter(|_| state.has_spare());
+            at.map(|at| state.idle.remove(at))
+        };
+        drop(unused);
+    }
+
     /// From now on, so many instances shall be there whether or not anyone calls.
     pub(crate) fn keep_ahead(&self, wanted: usize) {
         {

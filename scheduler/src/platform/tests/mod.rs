@@ -2,6 +2,7 @@
 
 mod layers;
 mod provisioned;
+mod spares;
 
 use std::io::Write as _;
 
