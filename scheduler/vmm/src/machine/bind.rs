@@ -25,15 +25,6 @@ pub(super) struct Segment {
     pub(super) source: *const u8,
 }
 
-/// A function snapshot that a guest was bound to.
-pub(super) struct Top {
-    pub(super) file: File,
-    /// What is in it.
-    runs: Vec<Run>,
-    /// Those of them that were copied: they have other pages, or none, mapped below them.
-    pub(super) copied: Vec<Run>,
-}
-
 /// A snapshot or an image mapped for reading.
 pub(super) struct Source {
     base: *mut libc::c_void,
@@ -45,13 +36,6 @@ pub(super) struct Source {
 const RUNTIME_GAP_PAGES: u64 = 128;
 /// Of a function snapshot, of which there are many, so many.
 const FUNCTION_GAP_PAGES: u64 = 2;
-/// Runs of a function snapshot that are longer are mapped, not copied.
-const COPIED_PAGES_MAX: u64 = 64;
-/// And so are those with more pages than this that a known working set does not have, and that there is no room for yet: to map a run takes 3 µs, to copy
-/// a page where there is one already 0.25, and where there is none 1.2. Where no working set is known it is not worth it: short runs are what is used
-/// most, and KVM brings in what is mapped page by page, and copies eight at a time.
-const COPIED_FOR_NOTHING_MAX: u64 = 4;
-
 impl Machine {
     /// Loads the kernel for a fresh guest; the mailbox says which program it starts.
     ///
@@ -131,30 +115,6 @@ impl Machine {
         let header = kernel::addresses(self.memory_of_guest()?)?;
         self.kernel = Some(header);
         self.start_at(header.resume)
-    }
-
-    /// Puts the pages of a function snapshot over those of its runtime snapshot. The guest has copies of the pages in `there`, and shall have
-    /// copies of those in `wanted`. Returns the pages that it has copies of now.
-    fn lay(&mut self, top: &Snapshot, there: &WorkingSet, wanted: Option<&WorkingSet>) -> Result<WorkingSet, Error> {
-        self.add_segments(top)?;
-        let memory = self.memory_of_guest()?;
-        let is_worth_it = |run: &Run, wanted: &WorkingSet| {
-            WorkingSet::of_run(run).without(there).without(wanted).pages() <= COPIED_FOR_NOTHING_MAX
-        };
-        let is_copied = |run: &Run| is_short(run) && wanted.is_none_or(|wanted| is_worth_it(run, wanted));
-        let (copied, mapped): (Vec<Run>, Vec<Run>) = top.runs().iter().partition(|run| is_copied(run));
-        for run in &mapped {
-            memory.overlay(run.address(), run.bytes(), top.file.as_fd(), run.file_offset)?;
-        }
-        // Those that follow one another in the file, in one call.
-        for runs in copied.chunk_by(|one, next| one.file_offset + one.bytes() == next.file_offset) {
-            memory.read_in(runs, top.file.as_fd())?;
-        }
-        let there = there.without(&WorkingSet::of_runs(&mapped)).with(&WorkingSet::of_runs(&copied));
-        let file = top.file.try_clone().map_err(Error::host("keeping a snapshot open"))?;
-        self.has_new_copies = true;
-        self.top = Some(Top { file, runs: top.runs().to_vec(), copied });
-        Ok(there)
     }
 
     /// Writes a snapshot of the waiting guest: all that is not zero, or, of a guest bound to snapshots, what differs from the runtime
@@ -325,7 +285,7 @@ impl Machine {
     }
 
     /// Maps a snapshot for reading: its pages are where memory comes from.
-    fn add_segments(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+    pub(super) fn add_segments(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
         let end = snapshot.runs().last().map_or(0, |run| run.file_offset + run.bytes());
         let file_bytes = snapshot.file.metadata().map_err(Error::host("looking at a snapshot"))?.len();
         if end > file_bytes {
@@ -352,11 +312,6 @@ impl Machine {
         self.sources.push(Source { base, bytes });
         Ok(base.cast_const().cast())
     }
-}
-
-/// Whether a bind may copy that run of a function snapshot instead of mapping it.
-pub(super) fn is_short(run: &Run) -> bool {
-    run.pages <= COPIED_PAGES_MAX
 }
 
 /// The size of a guest's memory, in whole large pages.

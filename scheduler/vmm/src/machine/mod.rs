@@ -16,6 +16,7 @@
 mod bind;
 mod deadline;
 mod image;
+mod lay;
 mod parts;
 mod reset;
 mod run;
@@ -44,7 +45,8 @@ pub(crate) use reset::faults;
 pub use run::{Stop, Usage};
 pub use working_set::WorkingSet;
 
-use bind::{Segment, Top};
+use bind::Segment;
+use lay::Top;
 
 const SLOT_MAILBOX: u32 = 0;
 /// The first one of the guest's memory.

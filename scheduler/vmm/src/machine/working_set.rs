@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use mayfly_abi::layout::{IMAGES_MAX, PAGE_BYTES, image_base};
 
-use super::bind::is_short;
+use super::lay::is_short;
 use super::{Machine, Phase};
 use crate::error::Error;
 use crate::snapshot::{Run, Snapshot};
