@@ -44,6 +44,11 @@ impl Live {
     }
 
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Live {
+        Live::within(Limits::default(), change).await
+    }
+
+    /// With other bounds of what clients may do.
+    pub async fn within(limits: Limits, change: impl FnOnce(&mut Settings)) -> Live {
         let data = tempfile::tempdir().expect("a directory");
         let mut settings = Settings {
             data_dir: data.path().to_owned(),
@@ -56,12 +61,12 @@ impl Live {
         };
         change(&mut settings);
         let platform = Platform::open(settings).await.unwrap_or_else(|error| panic!("these tests need KVM: {error}"));
-        let gateway = Gateway::new(platform, Limits::default());
+        let gateway = Gateway::new(platform, limits.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let (stop, stopped) = oneshot::channel();
         let stopped = async { drop(stopped.await) };
-        let serving = tokio::spawn(server::serve(listener, Limits::default(), Arc::clone(&gateway), stopped));
+        let serving = tokio::spawn(server::serve(listener, limits, Arc::clone(&gateway), stopped));
         Live { client: client(&format!("http://{address}")), address, gateway, stop, serving, data }
     }
 
