@@ -59,21 +59,21 @@ async fn machines_are_there_before_anyone_calls() {
         (answer.headers["server-timing"].clone(), answer.json())
     };
     let (timing, initialization) = timed().await;
-    assert!(timing.ends_with("start;desc=warm") && !timing.contains("bind;"), "{timing}");
+    assert!(timing.contains("start;desc=warm") && !timing.contains("bind;"), "{timing}");
     assert_eq!(initialization, "provisioned-concurrency");
     for _ in 0..4 {
         let exited = live.invoke("ahead", &json!({"exit": true})).await.failed();
         assert_eq!(exited.0, "Runtime.ExitError");
         assert_eq!(ready(&live, "ahead").await, [2, 2, 2], "another takes its place");
     }
-    assert!(timed().await.0.ends_with("start;desc=warm"));
+    assert!(timed().await.0.contains("start;desc=warm"));
 
     // Before the update has ended, what was there is Ready still.
     live.client.update_function_configuration().function_name("ahead").timeout(5).send().await.expect("it begins");
     live.wait_updated("ahead").await;
     assert_eq!(ready(&live, "ahead").await, [2, 2, 2]);
     let (timing, initialization) = timed().await;
-    assert!(timing.ends_with("start;desc=warm") && initialization == "provisioned-concurrency", "{timing}");
+    assert!(timing.contains("start;desc=warm") && initialization == "provisioned-concurrency", "{timing}");
 
     let metrics = String::from_utf8(raw(&live.address, "GET", "/metrics", &[], b"").await.body).expect("text");
     for (name, value) in [("requested", 2), ("available", 2), ("in_flight", 0), ("spilled_total", 0)] {

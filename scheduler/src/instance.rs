@@ -35,6 +35,8 @@ pub(crate) struct Instance {
     pub(crate) is_ahead: bool,
     /// Whether it was bound because it was wanted before anyone called.
     pub(crate) is_provisioned: bool,
+    /// It was bound for nobody in particular, and nobody counts on it: it may go before others, and keeps what makes it fast until it is used.
+    pub(crate) is_spare: bool,
     /// Whether it has given back the memory that it needs only to be fast.
     pub(crate) is_trimmed: bool,
     /// Since when it waits.
@@ -65,6 +67,7 @@ impl Instance {
             is_restored: true,
             is_ahead: false,
             is_provisioned: false,
+            is_spare: false,
             is_trimmed: false,
             idle_since: now,
             _member: Member::default(),

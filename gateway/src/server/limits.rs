@@ -30,10 +30,10 @@ pub struct Limits {
     pub write_stall: Duration,
     /// Refusals for load that are told a second, for each processor: a tenth of its time. Further ones are told later…
     pub refusals_per_second: u32,
-    /// The same for requests that are mistakes of their clients, who may need a new connection for each: a tenth again.
-    pub mistakes_per_second: u32,
     /// …by this much at most.
     pub refusal_delay: Duration,
+    /// The same for requests that are mistakes of their clients, who may need a new connection for each: a tenth again.
+    pub mistakes_per_second: u32,
     /// From the signal to stop until what still runs is given up.
     pub shutdown: Duration,
 }

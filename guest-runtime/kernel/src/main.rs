@@ -77,7 +77,9 @@ pub(crate) extern "C" fn ticked() {
 
 /// An exception of the program; its vector registers are in the current frame, the others on the exception stack.
 pub(crate) extern "C" fn program_fault(exception: &ExceptionFrame) {
-    with_kernel(|kernel| kernel.fault(exception));
+    // Another fault, of the kernel at memory that it is given only then, would overwrite it there.
+    let exception = *exception;
+    with_kernel(|kernel| kernel.fault(&exception));
 }
 
 /// Enters the kernel; afterwards the current frame is that of the thread that goes on.

@@ -125,7 +125,10 @@ impl Lane {
         self.supply();
         let wait_max = self.dispatcher.bounds.queue_wait_max;
         match tokio::time::timeout(wait_max, waits).await {
-            Ok(served) => served.unwrap_or(Err(Refusal::ShuttingDown)),
+            Ok(served) => {
+                turn.go_on();
+                served.unwrap_or(Err(Refusal::ShuttingDown))
+            }
             Err(_) => Err(timed_out(wait_max, wait_max)),
         }
     }
@@ -260,12 +263,19 @@ impl Lane {
             let Some(turn) = state.waiting.pop_front() else {
                 // Room that nobody here needs is for those who wait for it elsewhere.
                 if !state.is_retired && (!state.has_spare() || !self.dispatcher.is_anyone_hungry()) {
+                    let mut is_spare = false;
                     if held.instance.served == 0 {
                         held.instance.is_ahead = true;
                         held.instance.is_provisioned = !state.has_spare();
+                        is_spare = state.ahead.is_spare(&held);
+                        held.instance.is_spare |= is_spare;
                     }
                     let at = state.idle.partition_point(|other| other.instance.idle_since <= held.instance.idle_since);
                     state.idle.insert(at, held);
+                    drop(state);
+                    if is_spare {
+                        self.dispatcher.spares.add(self.this.clone());
+                    }
                     return;
                 }
                 drop(state);

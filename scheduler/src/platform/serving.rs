@@ -190,7 +190,7 @@ impl Inner {
             Ok(()) => {
                 // Not before, and not for those whose first invocation is soon answered anyway.
                 lane.iter()
-                    .filter(|lane| lane.snapshot_bytes() > limits::SPARE_FROM_BYTES)
+                    .filter(|lane| lane.snapshot_bytes() > limits::SPARE_FROM_BYTES && self.check_open().is_ok())
                     .for_each(|lane| lane.bind_spare());
                 let inner = self.clone();
                 tokio::spawn(async move { inner.collect_of(record).await });

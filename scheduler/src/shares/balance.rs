@@ -29,11 +29,34 @@ impl Account {
         self.stands_back = if self.stands_back { self.ahead_ns > -BEHIND } else { self.ahead_ns >= 0 };
         self.stands_back
     }
+}
 
-    /// Whether it stands back.
-    pub(super) fn stands_back(&self) -> bool {
-        self.stands_back
+/// A function in the time since the last look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Took {
+    pub(super) weight: u64,
+    /// It computes, and would have taken more.
+    pub(super) is_long: bool,
+    pub(super) used: Duration,
+}
+
+/// What each should have had of what all have had. Who does not compute and took less than his part wanted no more: what he leaves is the others', by
+/// their weights.
+pub(super) fn fair(all: &[Took]) -> Vec<Duration> {
+    let (mut rest, mut weights) =
+        (all.iter().map(|took| took.used).sum::<Duration>(), all.iter().map(|took| took.weight).sum::<u64>());
+    let mut fair: Vec<Option<Duration>> = vec![None; all.len()];
+    let part = |weight: u64, rest: Duration, weights: u64| rest.mul_f64(weight as f64 / weights.max(1) as f64);
+    loop {
+        let content = |(at, took): (usize, &Took)| {
+            (fair[at].is_none() && !took.is_long && took.used < part(took.weight, rest, weights)).then_some(at)
+        };
+        let Some(at) = all.iter().enumerate().find_map(content) else { break };
+        fair[at] = Some(all[at].used);
+        rest = rest.saturating_sub(all[at].used);
+        weights -= all[at].weight;
     }
+    fair.iter().zip(all).map(|(fair, took)| fair.unwrap_or_else(|| part(took.weight, rest, weights))).collect()
 }
 
 #[cfg(test)]
@@ -45,13 +68,14 @@ mod tests {
     /// One that computes all the time beside others that want `wanted` of one processor: what it gets of it, and in how many of 100 looks it stands back. All
     /// weights are alike, and it has `share` of them.
     fn beside(wanted: f64, share: f64) -> (f64, usize) {
-        let (mut account, mut got, mut backs) = (Account::default(), 0.0, 0);
+        let (mut account, mut stands_back, mut got, mut backs) = (Account::default(), false, 0.0, 0);
         const LOOKS: usize = 2000;
         for _ in 0..LOOKS {
-            let own = if account.stands_back() { share / PART as f64 } else { share };
+            let own = if stands_back { share / PART as f64 } else { share };
             let others = wanted.min((1.0 - share) / (1.0 - share + own));
             got += 1.0 - others;
-            backs += usize::from(account.look(LOOK.mul_f64(1.0 - others), LOOK.mul_f64(share)));
+            stands_back = account.look(LOOK.mul_f64(1.0 - others), LOOK.mul_f64(share));
+            backs += usize::from(stands_back);
         }
         (got * 100.0 / LOOKS as f64, backs * 100 / LOOKS)
     }
@@ -71,6 +95,26 @@ mod tests {
             assert!((got - (1.0 - wanted) * 100.0).abs() < 0.1, "all that is left: {got} %");
             assert_eq!(backs, 100, "it always stands back for {wanted} beside {share}");
         }
+    }
+
+    #[test]
+    fn who_takes_little_leaves_the_rest_to_the_others() {
+        let took = |weight, is_long, ms| Took { weight, is_long, used: Duration::from_millis(ms) };
+        let fair = |all: &[Took]| fair(all).iter().map(|fair| fair.as_millis()).collect::<Vec<_>>();
+        // One computes, one floods, and twenty are called now and then.
+        let mut all = vec![took(100, true, 5), took(100, false, 43)];
+        all.extend(vec![took(100, false, 0); 20]);
+        all.push(took(100, false, 2));
+        let parts = fair(&all);
+        assert_eq!(
+            (&parts[..2], parts[22]),
+            (&[24, 24][..], 2),
+            "the flood and the one that computes have half of the rest each"
+        );
+        // Who computes and took less would have taken more.
+        assert_eq!(fair(&[took(300, true, 10), took(100, false, 70)]), [60, 20]);
+        assert_eq!(fair(&[took(100, true, 70), took(300, false, 10)]), [70, 10]);
+        assert_eq!(fair(&[took(100, true, 0), took(100, false, 0)]), [0, 0]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use rustix::process::{Pid, setpriority_process};
 
 use super::{
     Group, Way,
-    balance::{self, Account},
+    balance::{self, Account, Took},
     tree::Tree,
     weight::Weight,
 };
@@ -91,6 +91,7 @@ struct Members {
     /// Their processes, and the processor time that each had at the last look.
     machines: HashMap<u32, Duration>,
     account: Option<Account>,
+    stands_back: bool,
 }
 
 impl Enforcer {
@@ -105,7 +106,8 @@ impl Enforcer {
     fn admit(&mut self, group: &Group, pid: u32) {
         let done = match &self.way {
             Way::Groups(tree) => {
-                let new = || Members { weight: group.weight, machines: HashMap::new(), account: None };
+                let new =
+                    || Members { weight: group.weight, machines: HashMap::new(), account: None, stands_back: false };
                 let members = self.members.entry(group.name.clone()).or_insert_with(new);
                 let is_first = members.machines.is_empty();
                 members.machines.insert(pid, ran(pid));
@@ -144,28 +146,22 @@ impl Enforcer {
         if self.looked.is_some_and(|(at, cost)| now.saturating_duration_since(at) < cost * COST_PART) {
             return;
         }
-        let used: Vec<Duration> = present
-            .iter()
-            .map(|(group, _)| self.members.get_mut(&group.name).map_or(Duration::ZERO, Members::used))
-            .collect();
-        let all: Duration = used.iter().sum();
-        let sum: u64 = present.iter().map(|(group, _)| group.weight.get()).sum();
-        for ((group, is_long), used) in present.iter().zip(used) {
+        let took = |(group, is_long): &(Arc<Group>, bool)| {
+            let used = self.members.get_mut(&group.name).map_or(Duration::ZERO, Members::used);
+            Took { weight: group.weight.get(), is_long: *is_long, used }
+        };
+        let all: Vec<Took> = present.iter().map(took).collect();
+        // Where the kernel does not say what a process has had, everybody keeps his weight.
+        let is_known = all.iter().any(|took| !took.used.is_zero());
+        for (((group, _), took), fair) in present.iter().zip(&all).zip(balance::fair(&all)) {
             let Some(members) = self.members.get_mut(&group.name) else { continue };
-            if !is_long {
-                members.reset(tree, &group.name);
-                continue;
-            }
-            let fair = all.mul_f64(group.weight.get() as f64 / sum.max(1) as f64);
-            // What was before the first look says nothing.
-            let used = if members.account.is_some() { used } else { fair };
-            let stood_back = members.stands_back();
-            let stands_back = members.account.get_or_insert_default().look(used, fair);
-            if stands_back != stood_back {
-                let weight = if stands_back { members.weight.part(balance::PART) } else { members.weight };
-                // If it cannot be, it was removed at this moment.
-                let _ = tree.reweigh(&group.name, weight);
-            }
+            // Between two invocations it does not compute, and its account goes on.
+            let stands_back = match &mut members.account {
+                Some(account) => account.look(took.used, fair) && took.is_long,
+                // What was before the first look says nothing.
+                None => took.is_long && is_known && members.account.insert(Account::default()).look(fair, fair),
+            };
+            members.stand_back(stands_back, tree, &group.name);
         }
         self.looked = Some((now, now.elapsed()));
     }
@@ -193,16 +189,18 @@ impl Members {
         self.machines.iter_mut().map(since).sum()
     }
 
-    fn stands_back(&self) -> bool {
-        self.account.is_some_and(|account| account.stands_back())
+    /// It has a part of its weight from now on, or all of it.
+    fn stand_back(&mut self, stands_back: bool, tree: &Tree, name: &str) {
+        if std::mem::replace(&mut self.stands_back, stands_back) != stands_back {
+            let weight = if stands_back { self.weight.part(balance::PART) } else { self.weight };
+            // If it cannot be, it was removed at this moment.
+            let _ = tree.reweigh(name, weight);
+        }
     }
 
     /// It has its whole weight again, and no account.
     fn reset(&mut self, tree: &Tree, name: &str) {
-        if self.stands_back() {
-            // As above.
-            let _ = tree.reweigh(name, self.weight);
-        }
+        self.stand_back(false, tree, name);
         self.account = None;
     }
 }

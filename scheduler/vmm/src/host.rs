@@ -211,21 +211,20 @@ fn memory() -> Finding {
 /// machine's mappings, and until it is done nobody maps that file.
 fn page_watchers() -> Finding {
     let subject = "page monitor";
-    let watching: Vec<PathBuf> = fs::read_dir(KDAMONDS)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path().join("state")))
-        .filter(|state| fs::read_to_string(state).is_ok_and(|state| state.trim() == "on"))
-        .collect();
-    let Some(first) = watching.first() else { return finding(subject, State::Good, "none", "") };
-    let cure = format!(
-        "With hundreds of machines some binds take 0.1 s and more: if nothing needs it, echo off > {}.",
-        first.display()
-    );
-    finding(subject, State::Degraded, format!("DAMON is on ({})", watching.len()), cure)
+    let threads =
+        fs::read_dir(KDAMONDS).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path().join("state")));
+    let modules = DAMON_MODULES.map(|module| Path::new("/sys/module").join(module).join("parameters/enabled"));
+    let switches = threads.map(|path| (path, "on", "off")).chain(modules.map(|path| (path, "Y", "N")));
+    let mut on = switches.filter(|(path, on, _)| fs::read_to_string(path).is_ok_and(|state| state.trim() == *on));
+    let Some((path, _, off)) = on.next() else { return finding(subject, State::Good, "none", "") };
+    let path = path.display();
+    let cure =
+        format!("With hundreds of machines some binds take 0.1 s and more: if nothing needs it, echo {off} > {path}.");
+    finding(subject, State::Degraded, "DAMON is on", cure)
 }
 
 const KDAMONDS: &str = "/sys/kernel/mm/damon/admin/kdamonds";
+const DAMON_MODULES: [&str; 2] = ["damon_reclaim", "damon_lru_sort"];
 
 #[cfg(test)]
 mod tests {

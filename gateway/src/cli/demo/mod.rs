@@ -152,7 +152,7 @@ async fn invoke(client: &mut Client, example: &Example) -> Result<Shown, String>
     let answer = client.send(Method::POST, &path, &[("x-mayfly-timing", "1")], event).await?;
     let ms = begun.elapsed().as_secs_f64() * 1000.0;
     let timing = answer.header("server-timing").unwrap_or_default();
-    let start = timing.split("start;desc=").nth(1).unwrap_or("?").to_owned();
+    let start = timing.split("start;desc=").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or("?").to_owned();
     let mismatch = if !answer.status.is_success() {
         Some(answer.problem())
     } else if let Some(error) = answer.header("x-amz-function-error") {

@@ -380,6 +380,7 @@ const _: () = assert!(core::mem::size_of::<KernelHeader>() == (7 + VECTORS) * 8)
 const _: () = assert!(EXCEPTION_STACK.top().is_multiple_of(16));
 
 /// What an exception stub leaves on its stack.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct ExceptionFrame {
     /// rax rbx rcx rdx rsi rdi rbp r8 … r15.

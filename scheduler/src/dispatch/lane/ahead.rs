@@ -22,6 +22,8 @@ pub(super) struct Ahead {
     not_before: Option<Instant>,
     /// One shall be bound now, if there is none.
     is_spare_wanted: bool,
+    /// One is being bound for that.
+    is_spare_coming: bool,
 }
 
 /// How far a lane is with what is wanted.
@@ -43,11 +45,6 @@ impl State {
         !self.is_retired && (is_kept || self.ahead.is_spare_wanted && self.instances == 0)
     }
 
-    /// Whether an instance waits, or is being bound, that nobody has called yet and that need not be kept.
-    fn has_unused(&self) -> bool {
-        self.has_spare() && (self.binding > 0 || self.idle.iter().any(is_unused))
-    }
-
     /// Whether there are more instances than must be kept.
     pub(super) fn has_spare(&self) -> bool {
         self.instances > self.ahead.wanted
@@ -65,9 +62,16 @@ impl State {
     }
 }
 
-/// Whether nobody has called it yet, nor may anyone count on it.
+impl Ahead {
+    /// Whether this one, which nobody waits for, is the spare.
+    pub(super) fn is_spare(&mut self, held: &Held) -> bool {
+        !held.instance.is_provisioned && std::mem::take(&mut self.is_spare_coming)
+    }
+}
+
+/// Whether it is a spare that nobody has called yet.
 pub(super) fn is_unused(held: &Held) -> bool {
-    held.instance.is_ahead && held.instance.served == 0 && !held.instance.is_provisioned
+    held.instance.is_spare && held.instance.served == 0
 }
 
 impl Lane {
@@ -79,22 +83,21 @@ impl Lane {
         self.state().ahead.is_spare_wanted = true;
         self.supply();
         // Now or never: it is not worth waiting for.
-        self.state().ahead.is_spare_wanted = false;
-        if self.state().has_unused() {
-            self.dispatcher.spares.add(self.this.clone());
-        }
+        let mut state = self.state();
+        state.ahead.is_spare_wanted = false;
+        state.ahead.is_spare_coming = state.binding > 0;
     }
 
-    /// Whether it has an instance that nobody has called yet, and that need not be kept.
+    /// Whether it has a spare that nobody has called yet.
     pub(in crate::dispatch) fn has_unused(&self) -> bool {
-        self.state().has_unused()
+        self.state().idle.iter().any(is_unused)
     }
 
     /// Ends that.
     pub(in crate::dispatch) fn drop_unused(&self) {
         let unused = {
             let mut state = self.state();
-            let at = state.idle.iter().position(is_unused).filter(|_| state.has_spare());
+            let at = state.idle.iter().position(is_unused);
             at.map(|at| state.idle.remove(at))
         };
         drop(unused);

@@ -28,8 +28,8 @@ pub(super) struct Line<W> {
     was_overloaded: Option<Instant>,
 }
 
-/// What was overloaded for the last time so long ago has recovered.
-const LATELY: Duration = Duration::from_secs(10);
+/// What was so long ago does not count: who was overloaded has recovered, who ran is not about to come again.
+pub(super) const LATELY: Duration = Duration::from_secs(10);
 
 impl<W> Line<W> {
     /// An empty one, that has had as much as all others at that virtual time.

@@ -17,7 +17,7 @@ pub(super) struct Long {
     count: usize,
     next: u64,
     running: HashMap<u64, Run>,
-    /// Those that were not long at the last look, by their begin; some have ended since.
+    /// Those that were not long at the last look, or waited for an instance, by their begin; some have ended since, or begun anew.
     young: VecDeque<(Instant, u64)>,
 }
 
@@ -26,6 +26,8 @@ struct Run {
     lane: LaneId,
     demand: f64,
     is_long: bool,
+    /// Since when it has an instance; none while it waits for one.
+    began: Option<Instant>,
     /// It is so for its time, and not only because it waits for an instance.
     computes: bool,
 }
@@ -35,7 +37,7 @@ impl Long {
     pub(super) fn began(&mut self, lane: LaneId, demand: f64, at: Instant) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.running.insert(number, Run { lane, demand, is_long: false, computes: false });
+        self.running.insert(number, Run { lane, demand, is_long: false, began: Some(at), computes: false });
         // One that is known to be long is taken to have begun earlier, and goes in front.
         if self.young.back().is_some_and(|(begun, _)| *begun > at) {
             self.young.push_front((at, number));
@@ -59,8 +61,8 @@ impl Long {
     /// The next one that has become long since the last look: its lane, and what it uses.
     pub(super) fn next(&mut self, now: Instant, long: Duration) -> Option<(LaneId, f64)> {
         while self.young.front().is_some_and(|(began, _)| now.saturating_duration_since(*began) >= long) {
-            let (_, number) = self.young.pop_front()?;
-            if let Some(run) = self.running.get_mut(&number) {
+            let (began, number) = self.young.pop_front()?;
+            if let Some(run) = self.running.get_mut(&number).filter(|run| run.began == Some(began)) {
                 run.computes = true;
             }
             let found = self.found(number);
@@ -76,8 +78,22 @@ impl Long {
         self.running.values().filter(|run| run.computes).map(|run| run.lane).collect()
     }
 
+    /// The one of that number waits for an instance from now on, and counts as long: as [`Long::found`].
+    pub(super) fn waits(&mut self, number: u64) -> Option<(LaneId, f64)> {
+        self.running.get_mut(&number)?.began = None;
+        self.found(number)
+    }
+
+    /// It has one now.
+    pub(super) fn goes_on(&mut self, number: u64, now: Instant) {
+        if let Some(run) = self.running.get_mut(&number).filter(|run| run.began.is_none()) {
+            run.began = Some(now);
+            self.young.push_back((now, number));
+        }
+    }
+
     /// The one of that number counts as long from now on, if it runs and did not before: its lane, and what it uses.
-    pub(super) fn found(&mut self, number: u64) -> Option<(LaneId, f64)> {
+    fn found(&mut self, number: u64) -> Option<(LaneId, f64)> {
         let run = self.running.get_mut(&number).filter(|run| !run.is_long)?;
         run.is_long = true;
         self.count += 1;

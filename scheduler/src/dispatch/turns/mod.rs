@@ -158,6 +158,13 @@ impl Turn {
         }
     }
 
+    /// Has an instance now.
+    pub(crate) fn go_on(&self) {
+        if let Some(grant) = &self.grant {
+            self.turns.order().go_on(grant, self.turns.clock.now());
+        }
+    }
+
     /// Notes how long it took to bind an instance, and how long the guest slept: its processor was free for others meanwhile.
     pub(crate) fn note(&mut self, bind: Duration, slept: Duration) {
         self.ran = Ran { bind, slept, ..self.ran };

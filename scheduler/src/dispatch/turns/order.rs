@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use super::{line::Line, long::Long};
+use super::{
+    line::{LATELY, Line},
+    long::Long,
+};
 use crate::{
     clock::Instant,
     refusal::{Refusal, ThrottleReason},
@@ -290,9 +293,14 @@ impl<W: Waits> Order<W> {
 
     /// One that runs waits for an instance: that takes its time, and is not to hold up others.
     pub(crate) fn stand_aside(&mut self, grant: &Grant) {
-        if let Some(found) = self.long.found(grant.number) {
+        if let Some(found) = self.long.waits(grant.number) {
             self.count_long(found);
         }
+    }
+
+    /// It has one now, and computes.
+    pub(crate) fn go_on(&mut self, grant: &Grant, now: Instant) {
+        self.long.goes_on(grant.number, now);
     }
 
     fn count_long(&mut self, (lane, demand): (LaneId, f64)) {
@@ -304,10 +312,13 @@ impl<W: Waits> Order<W> {
     /// Lanes that have run lately, and whether they run for long now; none at all if there are not both kinds.
     pub(crate) fn lately(&self, now: Instant) -> Vec<(LaneId, bool)> {
         let long = self.long.lanes();
+        if long.is_empty() {
+            return Vec::new();
+        }
         let is_late = |line: &Line<W>| line.ran.is_some_and(|ran| now.saturating_duration_since(ran) < LATELY);
         let short = self.lines.iter().filter(|(lane, line)| is_late(line) && !long.contains(lane));
         let short: Vec<(LaneId, bool)> = short.map(|(&lane, _)| (lane, false)).collect();
-        if long.is_empty() || short.is_empty() {
+        if short.is_empty() {
             return Vec::new();
         }
         long.into_iter().map(|lane| (lane, true)).chain(short).collect()
@@ -330,9 +341,6 @@ const ROUNDING: f64 = 1e-6;
 const DEMAND_MIN: f64 = 0.02;
 /// So many long ones may run beside what has its turn on each processor: more only make each other slow.
 const LONG_MAX: f64 = 7.0;
-
-/// Who was let run so long ago may come again soon.
-const LATELY: Duration = Duration::from_secs(10);
 
 /// Virtual time for processor time.
 fn charge(busy: Duration, weight: u64) -> u64 {

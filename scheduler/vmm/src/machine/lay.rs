@@ -22,6 +22,8 @@ const COPIED_PAGES_MAX: u64 = 64;
 /// a page where there is one already 0.25, and where there is none 1.2. Where no working set is known it is not worth it: short runs are what is used
 /// most, and KVM brings in what is mapped page by page, and copies eight at a time.
 const COPIED_FOR_NOTHING_MAX: u64 = 4;
+/// No more short runs than this are mapped, however little of them is wanted: a process may have some 65,000 mappings.
+const MAPPED_SHORT_MAX: usize = 1024;
 
 impl Machine {
     /// Puts the pages of a function snapshot over those of its runtime snapshot. The guest has copies of the pages in `there`, and shall have
@@ -37,7 +39,15 @@ impl Machine {
         let is_worth_it = |run: &Run, wanted: &WorkingSet| {
             WorkingSet::of_run(run).without(there).without(wanted).pages() <= COPIED_FOR_NOTHING_MAX
         };
-        let is_copied = |run: &Run| is_short(run) && wanted.is_none_or(|wanted| is_worth_it(run, wanted));
+        let mut mapped_short = 0;
+        let mut is_copied = |run: &Run| {
+            if !is_short(run) || mapped_short == MAPPED_SHORT_MAX {
+                return is_short(run);
+            }
+            let is_copied = wanted.is_none_or(|wanted| !wanted.knows(run) || is_worth_it(run, wanted));
+            mapped_short += usize::from(!is_copied);
+            is_copied
+        };
         let (copied, mapped): (Vec<Run>, Vec<Run>) = top.runs().iter().partition(|run| is_copied(run));
         for run in &mapped {
             memory.overlay(run.address(), run.bytes(), top.file.as_fd(), run.file_offset)?;

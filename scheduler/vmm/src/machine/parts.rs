@@ -60,7 +60,8 @@ impl Machine {
         ranges.sort_unstable_by_key(|range| range.start);
         let memory = self.memory.as_mut().ok_or(Error::State("there is no guest in this machine"))?;
         for part in ranges.chunk_by(|one, next| next.start.saturating_sub(one.end) <= GAP_BYTES) {
-            memory.give(part[0].start..part[part.len() - 1].end);
+            let end = part.iter().map(|range| range.end).max().unwrap_or_default();
+            memory.give(part[0].start..end);
         }
         Ok(())
     }
@@ -105,8 +106,8 @@ impl Machine {
     pub(super) fn keep_present(&self) -> Result<(), Error> {
         let memory = self.memory_of_guest()?;
         for &page in &self.given_late {
-            if let Some(entry) = tables::entry(page, memory.bytes(), &self.images)
-                && self.is_missing(memory, page)
+            if !tables::is_present(memory.word(tables::place_of_entry(page))?)
+                && let Some(entry) = tables::entry(page, memory.bytes(), &self.images)
             {
                 memory.write(tables::place_of_entry(page), &entry.to_le_bytes())?;
             }

@@ -26,7 +26,7 @@ pub struct WorkingSet {
 }
 
 impl WorkingSet {
-    /// The pages of a function snapshot that a bind copies.
+    /// The pages of a function snapshot that a bind without a working set copies.
     #[must_use]
     pub fn copied(snapshot: &Snapshot) -> WorkingSet {
         let short: Vec<Run> = snapshot.runs().iter().filter(|run| is_short(run)).take(RANGES_MAX).copied().collect();
@@ -48,6 +48,12 @@ impl WorkingSet {
     /// The pages of a run.
     pub(super) fn of_run(run: &Run) -> WorkingSet {
         WorkingSet::of_runs(std::slice::from_ref(run))
+    }
+
+    /// Whether it says something of a run: one that is full has no room for what comes after its end.
+    pub(super) fn knows(&self, run: &Run) -> bool {
+        self.written.len() < RANGES_MAX
+            || self.written.last().is_some_and(|&(first, _)| run.first_page < u64::from(first))
     }
 
     /// The pages that are in this one and not in the other.

@@ -69,10 +69,19 @@ fn it_is_known_who_runs_for_long_beside_whom() {
     assert_eq!(lately(&simulation), [(0, true), (1, false)]);
     // One whose instance is being bound holds up nobody, but computes nothing either.
     simulation.run_until(SECOND);
-    simulation.arrive(SECOND, 2, 20_000, 0);
+    simulation.arrive(SECOND, 2, 3 * SECOND, 0);
     let (binds, _) = simulation.flights[2].as_ref().expect("it runs");
     simulation.order.stand_aside(binds);
     assert_eq!(lately(&simulation), [(0, true), (1, false), (2, false)]);
+    simulation.run_until(SECOND + 15_000);
+    simulation.call();
+    assert_eq!(lately(&simulation), [(0, true), (1, false), (2, false)], "it waits still");
+    let now = simulation.now();
+    let (goes_on, _) = simulation.flights[2].as_ref().expect("it runs");
+    simulation.order.go_on(goes_on, now);
+    simulation.run_until(2 * SECOND);
+    simulation.call();
+    assert_eq!(lately(&simulation), [(0, true), (1, false), (2, true)], "now it computes");
     // The fourth has never run, and the others have not for long.
     simulation.run_until(30 * SECOND);
     assert!(lately(&simulation).is_empty(), "there is nobody for whom to stand back");
