@@ -208,13 +208,13 @@ fn ist(vector: usize) -> u8 {
     if matches!(vector, 2 | 8 | 18) { 2 } else { 1 }
 }
 
-/// An interrupt gate of DPL 3 to the CPL-3 code segment.
+/// A trap gate of DPL 3 to the CPL-3 code segment: an interrupt gate would clear the interrupt flag, which CPL 3 cannot set again.
 fn gate(handler: u64, ist: u8) -> [u8; 16] {
-    const PRESENT_DPL3_INTERRUPT: u64 = 0xee;
+    const PRESENT_DPL3_TRAP: u64 = 0xef;
     let low = handler & 0xffff
         | u64::from(selector::USER_CODE) << 16
         | u64::from(ist) << 32
-        | PRESENT_DPL3_INTERRUPT << 40
+        | PRESENT_DPL3_TRAP << 40
         | (handler >> 16 & 0xffff) << 48;
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&low.to_le_bytes());
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn gates_are_for_cpl_3_on_an_interrupt_stack() {
         let gate = gate(0x1234_5678_9abc_def0, 1);
-        assert_eq!(gate[5], 0xee);
+        assert_eq!(gate[5], 0xef);
         assert_eq!(gate[4], 1);
         assert_eq!(u16::from_le_bytes([gate[2], gate[3]]), selector::USER_CODE);
         assert_eq!([gate[0], gate[1], gate[6], gate[7]], [0xf0, 0xde, 0xbc, 0x9a]);
