@@ -17,13 +17,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) fn measure(platform: &Platform, report: &mut Report, is_quick: bool) -> Outcome<Compared> {
     let (copies, runs) = if is_quick { (6, 20) } else { (16, 500) };
-    let mut client = platform.client()?;
     let [mut bound, mut spare, mut reuse, mut fresh] = <[Distribution; 4]>::default();
     let path = |copy: usize| invocations(&format!("numpy-{copy}"));
     for copy in 0..copies {
         let state = if copy == 0 { "fresh" } else { "reuse" };
         platform.deploy_with_wheels(&format!("numpy-{copy}"), NUMPY, "numpy\n", state)?;
     }
+    // Not before: a connection on which nobody asks is closed.
+    let mut client = platform.client()?;
     // Those that were deployed last have a spare: an instance that was bound before anyone called.
     for copy in 0..copies {
         std::thread::sleep(PAUSE);
