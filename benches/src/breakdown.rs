@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::distribution::Distribution;
 
 /// The parts of an invocation, in their order; each begins where the one before ends. The first and the last are the client's to know.
-const PARTS: [&str; 9] = [REQUEST, "receive", "queue", "bind", "handover", "run", "report", "answer", ANSWER];
+const PARTS: [&str; 9] = [REQUEST, "receive", "queue", "bind", "handover", "run", "report", "answer", REPLY];
 /// From the client's first look at the clock to the server having the head; from the server having the answer to the client's last look.
 const REQUEST: &str = "request";
-const ANSWER: &str = "reply";
+const REPLY: &str = "reply";
 
 /// Invocations of one kind.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mayfly_benches::distribution::Distribution;
 use mayfly_benches::http::{Client, invocations};
@@ -14,6 +14,7 @@ use mayfly_benches::platform::{Platform, Runtime};
 use mayfly_benches::report::Report;
 use serde_json::{Value, json};
 
+use super::invocation::numpy;
 use super::{Asked, Outcome};
 
 const MIB: f64 = 1_048_576.0;
@@ -31,7 +32,7 @@ pub(super) fn measure(asked: &Asked) -> Outcome<()> {
         disk(&platform, &mut report, functions)?;
         memory(&platform, &mut report, instances)?;
         if is_cpython {
-            numpy(&platform, &mut report, if asked.quick { 3 } else { 10 })?;
+            numpy_functions(&platform, &mut report, if asked.quick { 3 } else { 10 })?;
         }
     }
     Ok(report.write(&asked.results)?)
@@ -107,7 +108,7 @@ fn per_machine(before: &[u64], after: &[u64]) -> f64 {
     (bytes(after) - bytes(before)) / (after.len() - before.len()).max(1) as f64
 }
 
-/// An event for a function, and how its answer came to be: of its `Server-Timing`, the start.
+/// What a function answers to an event.
 fn invoke(client: &mut Client, function: &str, event: &Value) -> io::Result<Value> {
     let path = invocations(function);
     let (status, answer) = client.request("POST", &path, "", event.to_string().as_bytes())?;
@@ -117,21 +118,18 @@ fn invoke(client: &mut Client, function: &str, event: &Value) -> io::Result<Valu
     Ok(serde_json::from_slice(&answer)?)
 }
 
-pub(super) const NUMPY: &str =
-    "import numpy\ndef handler(event, context):\n    return float(numpy.linalg.inv(numpy.eye(8) * 2).sum())\n";
-
-fn numpy(platform: &Platform, report: &mut Report, copies: usize) -> Outcome<()> {
+fn numpy_functions(platform: &Platform, report: &mut Report, copies: usize) -> Outcome<()> {
     let before = disk_bytes(&platform.data_dir())?;
     let (mut deploys, mut first, mut later) = Default::default();
     let (deploys, first, later): (&mut Distribution, &mut Distribution, &mut Distribution) =
         (&mut deploys, &mut first, &mut later);
     for copy in 0..copies {
         let name = format!("numpy-{copy}");
-        deploys.add(platform.deploy_with_wheels(&name, NUMPY, "numpy\n", "reuse")?);
+        deploys.add(platform.deploy_with_wheels(&name, numpy::SOURCE, "numpy\n", "reuse")?);
         // Two that overlap need two instances: the first is a spare, the second is bound on demand, and its working set is known.
-        first.add(answer_in(platform, &name)?);
+        first.add(numpy::invoke(&mut platform.client()?, &name)?);
         std::thread::scope(|scope| -> io::Result<()> {
-            let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| answer_in(platform, &name))).collect();
+            let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| numpy::invoke(&mut platform.client()?, &name))).collect();
             let times = calls.into_iter().map(|call| call.join().expect("no panic")).collect::<io::Result<Vec<_>>>()?;
             times.into_iter().max().into_iter().for_each(|slower| later.add(slower));
             Ok(())
@@ -148,14 +146,4 @@ fn numpy(platform: &Platform, report: &mut Report, copies: usize) -> Outcome<()>
         "image and snapshot; the package is stored once",
     );
     Ok(())
-}
-
-fn answer_in(platform: &Platform, function: &str) -> io::Result<Duration> {
-    let mut client = platform.client()?;
-    let start = Instant::now();
-    let answer = invoke(&mut client, function, &json!({}))?;
-    if answer != json!(4.0) {
-        return Err(io::Error::other(answer.to_string()));
-    }
-    Ok(start.elapsed())
 }

@@ -233,7 +233,8 @@ fn judge(report: &mut Report, name: &str, crowd: &Crowd, has_aims: bool) {
     let count = crowd.answered.len();
     let (first, last) = ends(report, &format!("{name}: first answer"), &crowd.answered);
     let while_alone = format!("{name}: the same, while no thread of the kernel looked at memory");
-    let alone = (crowd.alone.len() < count).then(|| ends(report, &while_alone, &crowd.alone));
+    let is_told = (1..count).contains(&crowd.alone.len());
+    let alone = is_told.then(|| ends(report, &while_alone, &crowd.alone));
     // Where others gave back more meanwhile, there is no figure.
     let each = crowd.memory.last().map(|(count, mib)| mib / count).filter(|each| *each > 0.0).unwrap_or(f64::NAN);
     report.amount(&format!("{name}: memory that the host has less for each"), each, "MiB", &format!("of {count}"));

@@ -5,6 +5,7 @@ pub mod page;
 
 use std::{fmt::Write, fs, io, path::Path};
 
+use machine::Ticks;
 pub use machine::{Machine, results};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,9 @@ pub struct Report {
     /// What is written beside the data.
     #[serde(skip)]
     files: Vec<(String, Vec<u8>)>,
+    /// When it began.
+    #[serde(skip)]
+    begun: Option<Ticks>,
 }
 
 /// A part of the results.
@@ -59,7 +63,8 @@ impl Report {
         println!("\n{title}");
         machine.lines().iter().for_each(|(what, is)| println!("  {what:<12} {is}"));
         println!("\n{:<44} {:>8} {:>11} {:>11} {:>11}   notes", "figure", "runs", "p50 µs", "p90 µs", "p99 µs");
-        Report { name: name.into(), title: title.into(), is_quick, machine, items: Vec::new(), files: Vec::new() }
+        let (name, title, begun) = (name.into(), title.into(), Ticks::now());
+        Report { name, title, is_quick, machine, items: Vec::new(), files: Vec::new(), begun }
     }
 
     /// What follows belongs together under this name.
@@ -139,8 +144,11 @@ impl Report {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn write(&self, folder: &Path) -> io::Result<()> {
+    pub fn write(&mut self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
+        if let (Some(begun), Some(now)) = (self.begun, Ticks::now()) {
+            self.machine.stolen_percent = now.stolen_percent(begun);
+        }
         for (name, content) in &self.files {
             fs::write(folder.join(name), content)?;
         }
@@ -212,7 +220,7 @@ pub(crate) mod tests {
     #[test]
     fn what_is_written_can_be_read_again() {
         let folder = tempfile::tempdir().unwrap();
-        let report = example();
+        let mut report = example();
         report.write(folder.path()).unwrap();
         let read: Report = serde_json::from_slice(&fs::read(folder.path().join("example.json")).unwrap()).unwrap();
         assert_eq!((read.items, read.machine), (report.items.clone(), report.machine));

@@ -54,8 +54,8 @@ fn blocks(reports: &[Report]) -> Vec<Block> {
         blocks.push(Block::Heading(2, report.title.clone()));
         let form = if report.is_quick { "The short form (`--quick`)" } else { "The full form" };
         blocks.push(Block::Text(format!("{form} of `{}`.", report.name)));
-        let machine = report.machine.lines().map(|(what, is)| vec![what.into(), is]);
-        blocks.push(Block::Table([vec![vec![String::new(), String::new()]], machine.to_vec()].concat()));
+        let machine = report.machine.lines().into_iter().map(|(what, is)| vec![what.into(), is]);
+        blocks.push(Block::Table([vec![vec![String::new(), String::new()]], machine.collect()].concat()));
         blocks.extend(plots(report));
         blocks.extend(tables(report));
         blocks.extend(missing(report));

@@ -1,8 +1,11 @@
 //! Tells those who enforce the shares who runs for long beside whom.
 
-use std::{collections::HashMap, sync::Weak};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
 
-use super::Dispatcher;
+use super::{Dispatcher, Lane};
 use crate::{limits, shares};
 
 /// Looks who has run lately, until the dispatcher is dropped.
@@ -14,8 +17,7 @@ pub(crate) async fn balance(dispatcher: Weak<Dispatcher>) {
         if lately.is_empty() {
             continue;
         }
-        let lanes = dispatcher.lanes();
-        let present = lanes.iter().filter_map(|lane| Some((lane.share().clone(), *lately.get(&lane.line())?)));
-        shares::balance(&present.collect::<Vec<_>>());
+        let present = |lane: &Arc<Lane>| Some((lane.share().clone(), *lately.get(&lane.line())?));
+        shares::balance(&dispatcher.lanes().iter().filter_map(present).collect::<Vec<_>>());
     }
 }

@@ -263,13 +263,12 @@ impl Lane {
             let Some(turn) = state.waiting.pop_front() else {
                 // Room that nobody here needs is for those who wait for it elsewhere.
                 if !state.is_retired && (!state.has_spare() || !self.dispatcher.is_anyone_hungry()) {
-                    let mut is_spare = false;
                     if held.instance.served == 0 {
                         held.instance.is_ahead = true;
                         held.instance.is_provisioned = !state.has_spare();
-                        is_spare = state.ahead.is_spare(&held);
-                        held.instance.is_spare |= is_spare;
                     }
+                    let is_spare = held.instance.served == 0 && state.ahead.claim_as_spare(&held);
+                    held.instance.is_spare |= is_spare;
                     let at = state.idle.partition_point(|other| other.instance.idle_since <= held.instance.idle_since);
                     state.idle.insert(at, held);
                     drop(state);

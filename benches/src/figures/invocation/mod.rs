@@ -9,7 +9,7 @@
 //! - [`vmm`]: inside of the vmm, without the server.
 
 pub(super) mod http;
-mod numpy;
+pub(super) mod numpy;
 mod others;
 mod owners;
 mod restart;

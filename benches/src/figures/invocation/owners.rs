@@ -62,8 +62,7 @@ impl Memory {
     fn of(machine: &Machine, images: usize) -> Outcome<Memory> {
         let mut regions = vec![(0, machine.memory()?.to_vec())];
         for index in 0..images {
-            // Of some there is nothing that could change.
-            if let Ok(image) = machine.image(index) {
+            if let Some(image) = machine.image(index)? {
                 regions.push((image_base(index), image.to_vec()));
             }
         }

@@ -63,8 +63,8 @@ impl State {
 }
 
 impl Ahead {
-    /// Whether this one, which nobody waits for, is the spare.
-    pub(super) fn is_spare(&mut self, held: &Held) -> bool {
+    /// Takes note that this one is there, which nobody waits for: whether it is the spare.
+    pub(super) fn claim_as_spare(&mut self, held: &Held) -> bool {
         !held.instance.is_provisioned && std::mem::take(&mut self.is_spare_coming)
     }
 }

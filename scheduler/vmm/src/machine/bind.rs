@@ -36,6 +36,7 @@ pub(super) struct Source {
 const RUNTIME_GAP_PAGES: u64 = 128;
 /// Of a function snapshot, of which there are many, so many.
 const FUNCTION_GAP_PAGES: u64 = 2;
+
 impl Machine {
     /// Loads the kernel for a fresh guest; the mailbox says which program it starts.
     ///

@@ -36,19 +36,17 @@ impl Machine {
     ) -> Result<WorkingSet, Error> {
         self.add_segments(top)?;
         let memory = self.memory_of_guest()?;
-        let is_worth_it = |run: &Run, wanted: &WorkingSet| {
-            WorkingSet::of_run(run).without(there).without(wanted).pages() <= COPIED_FOR_NOTHING_MAX
+        let is_wanted = |run: &Run| {
+            wanted.is_none_or(|wanted| {
+                !wanted.knows(run) || copied_for_nothing(run, there, wanted) <= COPIED_FOR_NOTHING_MAX
+            })
         };
         let mut mapped_short = 0;
-        let mut is_copied = |run: &Run| {
-            if !is_short(run) || mapped_short == MAPPED_SHORT_MAX {
-                return is_short(run);
-            }
-            let is_copied = wanted.is_none_or(|wanted| !wanted.knows(run) || is_worth_it(run, wanted));
-            mapped_short += usize::from(!is_copied);
+        let (copied, mapped): (Vec<Run>, Vec<Run>) = top.runs().iter().partition(|run| {
+            let is_copied = is_short(run) && (mapped_short == MAPPED_SHORT_MAX || is_wanted(run));
+            mapped_short += usize::from(is_short(run) && !is_copied);
             is_copied
-        };
-        let (copied, mapped): (Vec<Run>, Vec<Run>) = top.runs().iter().partition(|run| is_copied(run));
+        });
         for run in &mapped {
             memory.overlay(run.address(), run.bytes(), top.file.as_fd(), run.file_offset)?;
         }
@@ -62,6 +60,14 @@ impl Machine {
         self.top = Some(Top { file, runs: top.runs().to_vec(), copied });
         Ok(there)
     }
+}
+
+/// Pages of a run that are neither there nor wanted; at most that many.
+fn copied_for_nothing(run: &Run, there: &WorkingSet, wanted: &WorkingSet) -> u64 {
+    if run.pages <= COPIED_FOR_NOTHING_MAX {
+        return run.pages;
+    }
+    WorkingSet::of_run(run).without(there).without(wanted).pages()
 }
 
 /// Whether a bind may copy that run of a function snapshot instead of mapping it.

@@ -213,13 +213,14 @@ impl Machine {
         memory.slice(0, memory.bytes())
     }
 
-    /// The guest's own view of an image that it can write to, for tests that compare it.
+    /// The guest's own view of an image, for tests that compare it; `None` if it cannot write to it.
     ///
     /// # Errors
     /// If there is no such image.
-    pub fn image(&self, index: usize) -> Result<&[u8], Error> {
+    pub fn image(&self, index: usize) -> Result<Option<&[u8]>, Error> {
         let image = self.images.get(index).ok_or(Error::State("there is no such image"))?;
-        self.memory_of_guest()?.slice(image_base(index), image.bytes)
+        let is_writable = !image.ranges.is_empty();
+        is_writable.then(|| self.memory_of_guest()?.slice(image_base(index), image.bytes)).transpose()
     }
 
     /// Uses the search for dirty pages that works on kernels without `PAGEMAP_SCAN`.
