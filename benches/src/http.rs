@@ -70,7 +70,9 @@ impl Client {
                 read => read?,
             };
             if bytes == 0 || self.buffer.len() > ANSWER_MAX_BYTES {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                let had = self.buffer.len();
+                let why = format!("the connection ended, or the answer is too long, after {had} bytes of it");
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
             }
             self.buffer.extend_from_slice(&chunk[..bytes]);
         }

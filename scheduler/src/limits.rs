@@ -121,6 +121,8 @@ pub const BINDS_AHEAD: usize = 2;
 pub const BIND_AHEAD_PAUSE: Duration = Duration::from_secs(2);
 /// A function whose snapshot is larger than this gets a spare when it is deployed: to bind it takes long.
 pub const SPARE_FROM_BYTES: u64 = 4 << 20;
+/// So much of it, at most, is copied for a spare before anyone has called.
+pub const SPARE_COPIED_MAX_BYTES: u64 = 64 << 20;
 /// Functions that have a spare at a time.
 pub const SPARES: usize = 4;
 /// How long the end of an update waits for the instances that are provisioned for the function…

@@ -156,17 +156,19 @@ impl Lane {
                 Err(NoRoom::Yet) => return self.wait_for_room(),
                 Err(NoRoom::Never(refusal)) => return self.no_room(&refusal),
             };
-            {
+            let is_spare = {
                 let mut state = self.state();
                 if !self.wants_bind(&state) {
                     drop(state); // before `room`
                     continue;
                 }
+                let is_spare = state.wants_spare();
                 state.instances += 1;
                 state.binding += 1;
-            }
+                is_spare
+            };
             let seat = Seat { lane: self.this.clone(), tenant: Arc::default(), _room: room };
-            self.dispatcher.handle.spawn(async move { lane.bind(seat).await });
+            self.dispatcher.handle.spawn(async move { lane.bind(seat, is_spare).await });
         }
     }
 
@@ -204,11 +206,16 @@ impl Lane {
         is_wanted
     }
 
-    async fn bind(self: Arc<Lane>, mut seat: Seat) {
-        let bound = self.bind_shell().await;
+    async fn bind(self: Arc<Lane>, mut seat: Seat, is_spare: bool) {
+        let bound = if is_spare {
+            self.bind_shell(&self.binding_of_spare()).await
+        } else {
+            self.bind_shell(&self.binding).await
+        };
         self.state().binding -= 1;
         match bound {
-            Ok(instance) => {
+            Ok(mut instance) => {
+                instance.is_spare = is_spare;
                 self.state().ahead_goes_well();
                 seat.tenant = self.dispatcher.tenants.add(instance.pid());
                 self.give_back(instance, seat);
@@ -231,15 +238,15 @@ impl Lane {
         }
     }
 
-    async fn bind_shell(&self) -> Result<Instance, String> {
+    async fn bind_shell(&self, binding: &Binding) -> Result<Instance, String> {
         let _one_of_few = self.dispatcher.binds.acquire().await.map_err(|error| error.to_string())?;
         let mut gone = String::new();
         for _ in 0..limits::SHELL_TRIES {
-            let shell = self.dispatcher.pool.take_for(&self.binding).await?;
+            let shell = self.dispatcher.pool.take_for(binding).await?;
             let stream = crate::invoke::log_stream(self.dispatcher.clock.unix_ms());
             // The share while the machine is busy with the bind: it takes a moment too, on nobody's path.
             let pid = shell.pid();
-            let bind = Instance::bind(shell, &self.binding, stream);
+            let bind = Instance::bind(shell, binding, stream);
             let (bound, member) = tokio::join!(biased; bind, async { self.share.admit(pid) });
             match bound {
                 Ok(instance) => return Ok(instance.with_share(member)),
@@ -267,8 +274,7 @@ impl Lane {
                         held.instance.is_ahead = true;
                         held.instance.is_provisioned = !state.has_spare();
                     }
-                    let is_spare = held.instance.served == 0 && state.ahead.claim_as_spare(&held);
-                    held.instance.is_spare |= is_spare;
+                    let is_spare = ahead::is_unused(&held);
                     let at = state.idle.partition_point(|other| other.instance.idle_since <= held.instance.idle_since);
                     state.idle.insert(at, held);
                     drop(state);

@@ -13,11 +13,11 @@ use crate::limits;
 pub(super) struct Spares(Mutex<VecDeque<Weak<Lane>>>);
 
 impl Spares {
-    /// Another one. If there are too many now, the oldest one ends.
+    /// Another one, or one that is idle again. If there are too many now, the oldest one ends.
     pub(super) fn add(&self, lane: Weak<Lane>) {
         let surplus = {
             let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            lanes.retain(|lane| lane.upgrade().is_some_and(|lane| lane.has_unused()));
+            lanes.retain(|other| !other.ptr_eq(&lane) && other.upgrade().is_some_and(|other| other.has_unused()));
             lanes.push_back(lane);
             if lanes.len() > limits::SPARES { lanes.pop_front() } else { None }
         };

@@ -230,6 +230,15 @@ impl Snapshot {
         }
     }
 
+    /// All of its pages, or as many of the first as are `bytes_max`.
+    pub(crate) fn all_pages(&self, bytes_max: u64) -> mayfly_vmm::WorkingSet {
+        match self {
+            Snapshot::Vmm(snapshot) => mayfly_vmm::WorkingSet::all(snapshot, bytes_max),
+            #[cfg(test)]
+            Snapshot::Scripted(_) => mayfly_vmm::WorkingSet::default(),
+        }
+    }
+
     /// Bytes of its pages.
     pub(crate) fn data_bytes(&self) -> u64 {
         match self {

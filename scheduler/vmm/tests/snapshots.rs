@@ -468,6 +468,33 @@ fn with_its_working_set_a_guest_takes_few_faults() {
     assert!(without >= 200 && with < without / 4, "{without} faults without, {with} with {} pages", set.pages());
 }
 
+/// Who has the time may have all of a snapshot copied: what the guest then writes to is told apart, and the rest can be given back.
+#[test]
+fn all_of_a_snapshot_can_be_copied() {
+    let mut guest = Guest::new("memory-dirty");
+    let base = guest.save();
+    let mut guest = Guest::bound(&base, None);
+    let (top, saved) = scattered(&mut guest);
+    let all = WorkingSet::all(&top, u64::MAX);
+    assert_eq!(all.pages() * PAGE_BYTES, top.data_bytes());
+    let some = WorkingSet::all(&top, top.data_bytes() - 1);
+    assert!((1..all.pages()).contains(&some.pages()), "{} pages", some.pages());
+    for (set, copied) in [(&all, all.pages()), (&some, some.pages())] {
+        let mut machine = Machine::new(&host(), Mailbox::new().expect("a mailbox")).expect("a machine");
+        machine.bind(&base, Some(&top), &[&image()], MEMORY_BYTES, TMP_BYTES, Some(set)).expect("bind");
+        let mut guest = Guest { machine };
+        assert_same_memory(&guest, &saved);
+        assert_eq!(guest.invoke(&words([50, 1])).word(0), 2, "calls are counted in memory");
+        let written = guest.machine.working_set().expect("the working set").pages();
+        assert!((50..200).contains(&written), "{written} pages");
+        let given = guest.machine.trim().expect("trim");
+        assert!(given + 200 >= copied, "{given} pages of {copied}");
+        assert_eq!(guest.invoke(&words([700, 1])).word(0), 3);
+        guest.machine.reset().expect("reset");
+        assert_same_memory(&guest, &saved);
+    }
+}
+
 // States.
 
 #[test]

@@ -6,10 +6,16 @@
 //!
 //! A spare is the first instance of a function that was deployed just now and whose bind takes long. It is idle like any other, and bound only if nobody has to
 //! go for it. A few functions have one at a time, those that were deployed last: who deploys many does not have one of each. Until it is used it
-//! keeps what it needs to be fast.
+//! keeps what it needs to be fast: of a function that has not run yet nobody knows what that is, so it has copies of all of its snapshot.
+
+use std::sync::Arc;
 
 use super::{Held, Lane, State};
-use crate::{clock::Instant, limits};
+use crate::{
+    clock::Instant,
+    limits,
+    machine::{Binding, WorkingSet},
+};
 
 /// What is wanted of a lane before anyone calls.
 #[derive(Debug, Default)]
@@ -22,8 +28,6 @@ pub(super) struct Ahead {
     not_before: Option<Instant>,
     /// One shall be bound now, if there is none.
     is_spare_wanted: bool,
-    /// One is being bound for that.
-    is_spare_coming: bool,
 }
 
 /// How far a lane is with what is wanted.
@@ -42,7 +46,13 @@ impl State {
     pub(super) fn wants_ahead(&self) -> bool {
         let is_kept =
             self.ahead.not_before.is_none() && self.instances < self.ahead.wanted && self.binding < limits::BINDS_AHEAD;
-        !self.is_retired && (is_kept || self.ahead.is_spare_wanted && self.instances == 0)
+        !self.is_retired && (is_kept || self.wants_spare())
+    }
+
+    /// Whether the next one that is bound is a spare.
+    pub(super) fn wants_spare(&self) -> bool {
+        let is_first = self.instances == 0 && self.waiting.is_empty() && self.ahead.wanted == 0;
+        self.ahead.is_spare_wanted && is_first
     }
 
     /// Whether there are more instances than must be kept.
@@ -62,13 +72,6 @@ impl State {
     }
 }
 
-impl Ahead {
-    /// Takes note that this one is there, which nobody waits for: whether it is the spare.
-    pub(super) fn claim_as_spare(&mut self, held: &Held) -> bool {
-        !held.instance.is_provisioned && std::mem::take(&mut self.is_spare_coming)
-    }
-}
-
 /// Whether it is a spare that nobody has called yet.
 pub(super) fn is_unused(held: &Held) -> bool {
     held.instance.is_spare && held.instance.served == 0
@@ -83,9 +86,16 @@ impl Lane {
         self.state().ahead.is_spare_wanted = true;
         self.supply();
         // Now or never: it is not worth waiting for.
-        let mut state = self.state();
-        state.ahead.is_spare_wanted = false;
-        state.ahead.is_spare_coming = state.binding > 0;
+        self.state().ahead.is_spare_wanted = false;
+    }
+
+    /// What a spare is bound to: it has the time to bring in all that the first caller may need, where that is not known.
+    pub(super) fn binding_of_spare(&self) -> Binding {
+        let mut binding = self.binding.clone();
+        if let (None, Some(top)) = (binding.working_set.recorded(), &binding.top) {
+            binding.working_set = Arc::new(WorkingSet::of(&top.all_pages(limits::SPARE_COPIED_MAX_BYTES)));
+        }
+        binding
     }
 
     /// Whether it has a spare that nobody has called yet.

@@ -16,11 +16,11 @@ pub(super) struct Top {
     pub(super) copied: Vec<Run>,
 }
 
-/// Runs of a function snapshot that are longer are mapped, not copied.
+/// Where no working set is known, runs of a function snapshot that are longer are mapped, not copied: short runs are what is used most, and KVM brings in
+/// what is mapped page by page, and copies eight at a time.
 const COPIED_PAGES_MAX: u64 = 64;
-/// And so are those with more pages than this that a known working set does not have, and that there is no room for yet: to map a run takes 3 µs, to copy
-/// a page where there is one already 0.25, and where there is none 1.2. Where no working set is known it is not worth it: short runs are what is used
-/// most, and KVM brings in what is mapped page by page, and copies eight at a time.
+/// Where one is known, those with more pages than this that it does not have, and that there is no room for yet: to map a run takes 3 µs, to copy
+/// a page where there is one already 0.25, and where there is none 1.2.
 const COPIED_FOR_NOTHING_MAX: u64 = 4;
 /// No more short runs than this are mapped, however little of them is wanted: a process may have some 65,000 mappings.
 const MAPPED_SHORT_MAX: usize = 1024;
@@ -36,14 +36,13 @@ impl Machine {
     ) -> Result<WorkingSet, Error> {
         self.add_segments(top)?;
         let memory = self.memory_of_guest()?;
-        let is_wanted = |run: &Run| {
-            wanted.is_none_or(|wanted| {
-                !wanted.knows(run) || copied_for_nothing(run, there, wanted) <= COPIED_FOR_NOTHING_MAX
-            })
+        let is_wanted = |run: &Run| match wanted.filter(|wanted| wanted.knows(run)) {
+            Some(wanted) => copied_for_nothing(run, there, wanted) <= COPIED_FOR_NOTHING_MAX,
+            None => is_short(run),
         };
         let mut mapped_short = 0;
         let (copied, mapped): (Vec<Run>, Vec<Run>) = top.runs().iter().partition(|run| {
-            let is_copied = is_short(run) && (mapped_short == MAPPED_SHORT_MAX || is_wanted(run));
+            let is_copied = is_wanted(run) || is_short(run) && mapped_short == MAPPED_SHORT_MAX;
             mapped_short += usize::from(is_short(run) && !is_copied);
             is_copied
         });
@@ -70,7 +69,7 @@ fn copied_for_nothing(run: &Run, there: &WorkingSet, wanted: &WorkingSet) -> u64
     WorkingSet::of_run(run).without(there).without(wanted).pages()
 }
 
-/// Whether a bind may copy that run of a function snapshot instead of mapping it.
+/// Whether a bind that knows nothing copies that run of a function snapshot instead of mapping it.
 pub(super) fn is_short(run: &Run) -> bool {
     run.pages <= COPIED_PAGES_MAX
 }

@@ -33,6 +33,19 @@ impl WorkingSet {
         WorkingSet::of_runs(&short)
     }
 
+    /// All pages of a function snapshot, or its first runs if there are more than `bytes_max` of them: for those who have the time to bring them in,
+    /// and do not know which are needed.
+    #[must_use]
+    pub fn all(snapshot: &Snapshot, bytes_max: u64) -> WorkingSet {
+        let mut bytes = 0;
+        let fits = |run: &&Run| {
+            bytes += run.bytes();
+            bytes <= bytes_max
+        };
+        let runs: Vec<Run> = snapshot.runs().iter().take(RANGES_MAX).take_while(fits).copied().collect();
+        WorkingSet::of_runs(&runs)
+    }
+
     /// The pages of ranges of addresses, which are in order.
     pub(super) fn of(ranges: &[Range<u64>]) -> WorkingSet {
         let pages =
