@@ -40,19 +40,16 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Takes note of an invocation that was answered, `receive` after whose head the platform had its event.
-    pub fn answered(&self, function: &str, outcome: &Outcome, receive: Duration) {
+    /// Takes note of an invocation that was answered, `receive` after whose head the platform had its event. `exists` says whether there is such a function:
+    /// it may have been deleted meanwhile.
+    pub fn answered(&self, function: &str, exists: impl FnOnce() -> bool, outcome: &Outcome, receive: Duration) {
         self.parts.answered(outcome, receive);
-        self.of(function, |metrics| metrics.answered(outcome));
+        self.of(function, exists, |metrics| metrics.answered(outcome));
     }
 
     /// Takes note of one that was not.
-    pub fn refused(&self, function: &str, refusal: &Refusal) {
-        match refusal {
-            // Names that are nobody's would be series without bound.
-            Refusal::NotFound { .. } => {}
-            refusal => self.of(function, |metrics| metrics.refused(refusal)),
-        }
+    pub fn refused(&self, function: &str, exists: impl FnOnce() -> bool, refusal: &Refusal) {
+        self.of(function, exists, |metrics| metrics.refused(refusal));
     }
 
     /// Forgets a function that was deleted.
@@ -60,11 +57,14 @@ impl Metrics {
         self.functions.remove(function);
     }
 
-    fn of(&self, function: &str, note: impl FnOnce(&OfFunction)) {
+    fn of(&self, function: &str, exists: impl FnOnce() -> bool, note: impl FnOnce(&OfFunction)) {
         if let Some(metrics) = self.functions.get(function) {
             return note(&metrics);
         }
-        note(&self.functions.entry(function.to_owned()).or_default());
+        // Names that are nobody's, or not any more, would be series without bound.
+        if exists() {
+            note(&self.functions.entry(function.to_owned()).or_default());
+        }
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn check_load(gateway: &Gateway, head: &Parts, arguments: &[String]) 
     // Anything else that is wrong is told later.
     let Some(Ok(function)) = arguments.first().map(|name| FunctionName::parse(name)) else { return Ok(()) };
     gateway.platform.check_load(&function.name).map_err(|refusal| {
-        gateway.metrics.refused(&function.name, &refusal);
+        gateway.metrics.refused(&function.name, || gateway.platform.function(&function.name).is_ok(), &refusal);
         refusal.into()
     })
 }
@@ -70,17 +70,18 @@ pub(super) async fn answer(call: Call) -> Result<Reply, Error> {
     };
     let (platform, metrics) = (&call.gateway.platform, &call.gateway.metrics);
     let name = invocation.function.clone();
+    let exists = || platform.function(&name).is_ok();
     let receive = call.began.elapsed();
     match platform.invoke(invocation).await {
         Ok(outcome) => {
-            metrics.answered(&name, &outcome, receive);
+            metrics.answered(&name, exists, &outcome, receive);
             let timing = options
                 .is_timing_wanted
                 .then(|| server_timing(&outcome, receive, call.began.elapsed(), SystemTime::now()));
             Ok(reply(outcome, options.is_tail_wanted, timing))
         }
         Err(refusal) => {
-            metrics.refused(&name, &refusal);
+            metrics.refused(&name, exists, &refusal);
             Err(qualified(refusal))
         }
     }

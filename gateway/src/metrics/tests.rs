@@ -65,14 +65,15 @@ fn has(text: &str, line: &str) {
 fn what_happened_is_told_by_function_and_start() {
     let metrics = Arc::new(Metrics::default());
     let response = || Answer::Response(Bytes::from_static(b"{}"));
-    let answered = |outcome| metrics.answered("hello", &outcome, Duration::from_micros(3));
+    let answered = |outcome| metrics.answered("hello", || true, &outcome, Duration::from_micros(3));
     answered(outcome(Start::Warm, response(), Duration::from_micros(70)));
     answered(outcome(Start::Warm, response(), Duration::from_micros(40)));
     answered(outcome(Start::Bound, Answer::FunctionError(Bytes::new()), Duration::from_secs(1)));
     let retry_after = Duration::from_secs(1);
     let throttled = Refusal::Throttled { reason: ThrottleReason::QueueFull, limit: 1, present: 1, retry_after };
-    metrics.refused("hello", &throttled);
-    metrics.refused("nobody", &Refusal::NotFound { arn: String::new() });
+    metrics.refused("hello", || true, &throttled);
+    metrics.refused("nobody", || false, &Refusal::NotFound { arn: String::new() });
+    metrics.refused("deleted", || false, &throttled);
 
     let text = lines(&metrics);
     let labels = "function=\"hello\",qualifier=\"$LATEST\"";
@@ -104,7 +105,10 @@ fn what_happened_is_told_by_function_and_start() {
     }
     has(&text, "mayfly_memory_available_bytes 1073741824");
     has(&text, "# EOF");
-    assert!(!text.contains("nobody") && !text.contains("start=\"fresh\",outcome"), "{text}");
+    assert!(
+        !text.contains("nobody") && !text.contains("deleted") && !text.contains("start=\"fresh\",outcome"),
+        "{text}"
+    );
 
     metrics.forget("hello");
     assert!(!lines(&metrics).contains("mayfly_invocations_total{"));

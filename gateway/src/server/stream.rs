@@ -85,6 +85,8 @@ pub(super) struct BusyGuard(Arc<Phase>);
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
+        // Before it is the client's turn: until now it was not he who was silent.
+        self.0.changed(Instant::now());
         self.0.now.store(IDLE, Ordering::Relaxed);
     }
 }

@@ -345,7 +345,10 @@ impl Following {
         // The turn ends after the instance went back: the next one may need just that.
         let Some((flight, mut turn)) = self.0.take() else { return Err(Refusal::ShuttingDown) };
         match ended {
-            Err(taken_bytes) => Ok(flight.evict(taken_bytes)),
+            Err(taken_bytes) => {
+                turn.cut_short();
+                Ok(flight.evict(taken_bytes))
+            }
             Ok(Ok(stopped)) => {
                 let slept = stopped.usage.slept;
                 let is_long = stopped.log.len() > limits::LOG_AT_ONCE_BYTES;
@@ -360,7 +363,10 @@ impl Following {
                 turn.note(outcome.timing.bind, slept);
                 Ok(outcome)
             }
-            Ok(Err(gone)) => Err(flight.lost(&gone)),
+            Ok(Err(gone)) => {
+                turn.cut_short();
+                Err(flight.lost(&gone))
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::order::Rules;
+use super::order::{Rules, Waits};
 use crate::clock::Instant;
 
 /// A line, and what is known of those who stand in it.
@@ -26,12 +26,29 @@ pub(super) struct Line<W> {
     late_since: Option<Instant>,
     pub(super) is_overloaded: bool,
     was_overloaded: Option<Instant>,
+    /// When those who have gone were last looked for.
+    swept: Option<Instant>,
 }
 
+/// A line is not looked through more often: it may be long, and is looked at for everybody who comes.
+const SWEPT_EVERY: Duration = Duration::from_millis(10);
 /// What was so long ago does not count: who was overloaded has recovered, who ran is not about to come again.
 pub(super) const LATELY: Duration = Duration::from_secs(10);
 
-impl<W> Line<W> {
+impl<W: Waits> Line<W> {
+    /// Forgets who does not wait any more: those in front at once, all others soon. Returns how many.
+    pub(super) fn forget_gone(&mut self, now: Instant) -> usize {
+        let before = self.waiting.len();
+        while self.waiting.front().is_some_and(|(_, who)| who.is_gone()) {
+            self.waiting.pop_front();
+        }
+        if self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEPT_EVERY) {
+            self.swept = Some(now);
+            self.waiting.retain(|(_, who)| !who.is_gone());
+        }
+        before - self.waiting.len()
+    }
+
     /// An empty one, that has had as much as all others at that virtual time.
     pub(super) fn new(weight: u64, virtual_time: u64) -> Line<W> {
         Line {
@@ -47,6 +64,7 @@ impl<W> Line<W> {
             late_since: None,
             is_overloaded: false,
             was_overloaded: None,
+            swept: None,
         }
     }
 

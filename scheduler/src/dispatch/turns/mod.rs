@@ -169,6 +169,11 @@ impl Turn {
     pub(crate) fn note(&mut self, bind: Duration, slept: Duration) {
         self.ran = Ran { bind, slept, ..self.ran };
     }
+
+    /// Notes that it was ended, or lost.
+    pub(crate) fn cut_short(&mut self) {
+        self.ran.is_cut_short = true;
+    }
 }
 
 impl Drop for Turn {

@@ -54,7 +54,8 @@ pub(crate) trait Waits {
 /// The lines of all lanes.
 pub(crate) struct Order<W> {
     rules: Rules,
-    /// Processors that may be in use.
+    processors: f64,
+    /// Processors that may be in use: as many, or more where those who run sleep.
     limit: f64,
     /// Processors that those who run are taken to use.
     used: f64,
@@ -87,6 +88,8 @@ pub(crate) struct Ran {
     pub(crate) bind: Duration,
     /// Of that, the guest slept.
     pub(crate) slept: Duration,
+    /// It was ended, or lost.
+    pub(crate) is_cut_short: bool,
 }
 
 /// What becomes of one who enters.
@@ -106,10 +109,11 @@ pub(crate) struct Called<W> {
 }
 
 impl<W: Waits> Order<W> {
-    pub(crate) fn new(rules: Rules, limit: f64) -> Order<W> {
+    pub(crate) fn new(rules: Rules, processors: f64) -> Order<W> {
         Order {
             rules,
-            limit,
+            processors,
+            limit: processors,
             used: 0.0,
             running: 0,
             waiting: 0,
@@ -157,11 +161,7 @@ impl<W: Waits> Order<W> {
     /// Why one who came now would not be let in; `None`: he would.
     pub(crate) fn refusal(&mut self, lane: LaneId, now: Instant) -> Option<Refusal> {
         let line = self.lines.get_mut(&lane)?;
-        let before = line.waiting.len();
-        while line.waiting.front().is_some_and(|(_, who)| who.is_gone()) {
-            line.waiting.pop_front();
-        }
-        self.waiting -= before - line.waiting.len();
+        self.waiting -= line.forget_gone(now);
         if line.waiting.is_empty() {
             self.backlog.remove(&(line.virtual_time, lane));
             line.rest(now);
@@ -186,13 +186,16 @@ impl<W: Waits> Order<W> {
         if was_long {
             line.long = (line.long - grant.demand).max(0.0);
         }
-        // The next one may find an instance that is bound.
-        let service = ran.all.saturating_sub(ran.bind);
-        line.service.add(service);
-        let awake = service.saturating_sub(ran.slept);
-        let demand = if service.is_zero() { 1.0 } else { awake.as_secs_f64() / service.as_secs_f64() };
-        let demand = demand.max(DEMAND_MIN);
-        line.demand = Some(line.demand.map_or(demand, |before| before + (demand - before) / 8.0));
+        // One that was ended says nothing about others.
+        if !ran.is_cut_short {
+            // The next one may find an instance that is bound.
+            let service = ran.all.saturating_sub(ran.bind);
+            line.service.add(service);
+            let awake = service.saturating_sub(ran.slept);
+            let demand = if service.is_zero() { 1.0 } else { awake.as_secs_f64() / service.as_secs_f64() };
+            let demand = demand.max(DEMAND_MIN);
+            line.demand = Some(line.demand.map_or(demand, |before| before + (demand - before) / 8.0));
+        }
         // It was charged what such a run takes, before; now it is known.
         let busy = ran.all.saturating_sub(ran.slept);
         let is_waiting = self.backlog.remove(&(line.virtual_time, grant.lane));
@@ -282,7 +285,7 @@ impl<W: Waits> Order<W> {
 
     /// Most processors' worth of long ones that do not count.
     fn long_max(&self) -> f64 {
-        self.limit * LONG_MAX
+        self.processors * LONG_MAX
     }
 
     fn find_long(&mut self, now: Instant) {

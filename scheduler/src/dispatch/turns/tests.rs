@@ -96,7 +96,7 @@ impl Simulation {
             self.now_us = end;
             let (grant, caller) = self.flights[flight].take().expect("it runs");
             let [all, slept] = [caller.work_us, caller.slept_us].map(Duration::from_micros);
-            self.order.leave(grant, Ran { all, slept, bind: Duration::ZERO });
+            self.order.leave(grant, Ran { all, slept, ..Ran::default() });
             self.call();
         }
         self.now_us = until_us;
@@ -319,6 +319,23 @@ fn a_line_has_an_end() {
     }
     let reasons: Vec<_> = simulation.refused.iter().map(|refused| refused.1).collect();
     assert_eq!(reasons, [ThrottleReason::QueueFull; 99]);
+}
+
+/// Who has gone takes no place from those who come, wherever in the line he stood.
+#[test]
+fn a_line_of_those_who_have_gone_is_empty() {
+    let mut simulation = Simulation::new(1.0, &[128]);
+    simulation.arrive(0, 0, 60_000_000, 0);
+    simulation.arrive(1, 0, 1000, 0);
+    let gone: Vec<_> = (2..2001).map(|at_us| simulation.arrive(at_us, 0, 1000, 0)).collect();
+    let refused = simulation.refused.len();
+    assert_eq!(refused, 1000, "999 of them wait, and the line is full");
+    gone.iter().for_each(|gone| gone.set(true));
+    for at_us in [100_000, 100_001, 100_002] {
+        simulation.arrive(at_us, 0, 1000, 0);
+    }
+    assert_eq!(simulation.refused.len(), refused);
+    assert_eq!(simulation.order.load().3, 4, "one who has waited since the beginning, and three who came");
 }
 
 #[test]

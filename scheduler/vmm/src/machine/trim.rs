@@ -12,6 +12,9 @@ use super::bind::Source;
 use super::{Machine, Phase};
 use crate::error::Error;
 
+/// Where a bind has copied more runs than this, they stay: to map each of them again could be more mappings than a process may have, some 65,000.
+const COPIED_RUNS_MAX: usize = 16_384;
+
 impl Machine {
     /// Gives back what a guest that nobody calls does not need: copies of pages that are the snapshot's, and the page tables of what they were compared
     /// with. Returns the number of those pages. Nothing changes for the guest but that it takes a fault where it writes to one.
@@ -31,7 +34,10 @@ impl Machine {
             self.phase = phase;
             return Err(Error::State("only a guest that was bound and waits for its next event can be trimmed"));
         }
-        let equal = self.equal_pages()?;
+        let mut equal = self.equal_pages()?;
+        if self.top.as_ref().is_some_and(|top| top.copied.len() > COPIED_RUNS_MAX) {
+            equal.retain(|range| self.copied_within(range).next().is_none());
+        }
         for range in &equal {
             self.give_back(range)?;
         }
