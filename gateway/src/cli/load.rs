@@ -106,7 +106,13 @@ pub(super) struct Load {
     #[arg(long, short)]
     quiet: bool,
     /// Address of the server
-    #[arg(long, env = "MAYFLY_ENDPOINT", default_value = "http://127.0.0.1:9000", value_name = "URL")]
+    #[arg(
+        long,
+        visible_alias = "endpoint-url",
+        env = "MAYFLY_ENDPOINT",
+        default_value = "http://127.0.0.1:9000",
+        value_name = "URL"
+    )]
     endpoint: String,
 }
 
