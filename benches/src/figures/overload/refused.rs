@@ -27,11 +27,13 @@ pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
 
     report.section("refused invocations");
     let before = runs(&platform)?;
-    let load = stage.constant(&platform, &targets, capacity * TIMES, stage.seconds(60.0), 1)?;
+    let length = stage.seconds(60.0);
+    let load = stage.constant(&platform, &targets, capacity * TIMES, length, 1)?;
     // To be asked is to be run.
     let ran = runs(&platform)? - before - 1;
     let counts = &load.totals.counts;
-    report.amount("refusals", counts.group(Group::Refused) as f64, "", "100,000 and more in 60 s");
+    let notes = format!("in {} s", length.as_secs());
+    report.amount("refusals", counts.group(Group::Refused) as f64, "", &notes);
     let unasked = ran.abs_diff(counts.of(Fate::Ok)) as f64;
     report.aim("invocations that ran without an answer", Aim::AtMost(0.0), unasked, "");
 
