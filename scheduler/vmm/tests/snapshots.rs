@@ -479,6 +479,7 @@ fn all_of_a_snapshot_can_be_copied() {
     assert_eq!(all.pages() * PAGE_BYTES, top.data_bytes());
     let some = WorkingSet::all(&top, top.data_bytes() - 1);
     assert!((1..all.pages()).contains(&some.pages()), "{} pages", some.pages());
+    assert_eq!(WorkingSet::all(&top, 0), WorkingSet::copied(&top), "short runs are copied anyway");
     for (set, search) in [(&all, Search::Scan), (&some, Search::Scan), (&all, Search::OldPageMap)] {
         let copied = set.pages();
         let new = || {

@@ -33,16 +33,21 @@ impl WorkingSet {
         WorkingSet::of_runs(&short)
     }
 
-    /// All pages of a function snapshot, or its first runs if there are more than `bytes_max` of them: for those who have the time to bring them in,
-    /// and do not know which are needed.
+    /// All pages of a function snapshot, but of its long runs only as many as fit into `bytes_max`: for those who have the time to bring them in, and do
+    /// not know which are needed.
     #[must_use]
     pub fn all(snapshot: &Snapshot, bytes_max: u64) -> WorkingSet {
-        let mut bytes = 0;
+        let short = snapshot.runs().iter().filter(|run| is_short(run)).map(Run::bytes).sum();
+        let mut left = bytes_max.saturating_sub(short);
         let fits = |run: &&Run| {
-            bytes += run.bytes();
-            bytes <= bytes_max
+            if is_short(run) {
+                return true;
+            }
+            let rest = left.checked_sub(run.bytes());
+            left = rest.unwrap_or(left);
+            rest.is_some()
         };
-        let runs: Vec<Run> = snapshot.runs().iter().take(RANGES_MAX).take_while(fits).copied().collect();
+        let runs: Vec<Run> = snapshot.runs().iter().filter(fits).take(RANGES_MAX).copied().collect();
         WorkingSet::of_runs(&runs)
     }
 
