@@ -121,7 +121,7 @@ pub const BINDS_AHEAD: usize = 2;
 pub const BIND_AHEAD_PAUSE: Duration = Duration::from_secs(2);
 /// A function whose snapshot is larger than this gets a spare when it is deployed: to bind it takes long.
 pub const SPARE_FROM_BYTES: u64 = 4 << 20;
-/// So much of it, at most, is copied for a spare before anyone has called.
+/// Of a larger one, a spare has copies of what every bind copies, and of as much else as makes this together.
 pub const SPARE_COPIED_MAX_BYTES: u64 = 64 << 20;
 /// Functions that have a spare at a time.
 pub const SPARES: usize = 4;

@@ -18,6 +18,8 @@ use mayfly_load::{
     report, run::cpus_allowed,
 };
 
+use super::client;
+
 /// Load functions and measure what comes back.
 #[derive(Args)]
 #[command(
@@ -105,15 +107,8 @@ pub(super) struct Load {
     /// Show nothing while it runs
     #[arg(long, short)]
     quiet: bool,
-    /// Address of the server
-    #[arg(
-        long,
-        visible_alias = "endpoint-url",
-        env = "MAYFLY_ENDPOINT",
-        default_value = "http://127.0.0.1:9000",
-        value_name = "URL"
-    )]
-    endpoint: String,
+    #[command(flatten)]
+    server: client::Endpoint,
 }
 
 impl Load {
@@ -140,7 +135,7 @@ impl Load {
     }
 
     fn plan(&self) -> Result<Plan, String> {
-        let endpoint = Endpoint::parse(&self.endpoint)?;
+        let endpoint = Endpoint::parse(&self.server.endpoint)?;
         let credentials = self.credentials(&endpoint)?;
         let event = match &self.file {
             Some(path) => read(path)?,

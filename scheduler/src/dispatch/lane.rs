@@ -207,11 +207,8 @@ impl Lane {
     }
 
     async fn bind(self: Arc<Lane>, mut seat: Seat, is_spare: bool) {
-        let bound = if is_spare {
-            self.bind_shell(&self.binding_of_spare()).await
-        } else {
-            self.bind_shell(&self.binding).await
-        };
+        let of_spare = is_spare.then(|| self.binding_of_spare());
+        let bound = self.bind_shell(of_spare.as_ref().unwrap_or(&self.binding)).await;
         self.state().binding -= 1;
         match bound {
             Ok(mut instance) => {

@@ -230,7 +230,7 @@ impl Snapshot {
         }
     }
 
-    /// All of its pages, or as many of the first as are `bytes_max`.
+    /// All of its pages, but of long runs only as many as fit into `bytes_max`.
     pub(crate) fn all_pages(&self, bytes_max: u64) -> mayfly_vmm::WorkingSet {
         match self {
             Snapshot::Vmm(snapshot) => mayfly_vmm::WorkingSet::all(snapshot, bytes_max),

@@ -29,11 +29,10 @@ impl WorkingSet {
     /// The pages of a function snapshot that a bind without a working set copies.
     #[must_use]
     pub fn copied(snapshot: &Snapshot) -> WorkingSet {
-        let short: Vec<Run> = snapshot.runs().iter().filter(|run| is_short(run)).take(RANGES_MAX).copied().collect();
-        WorkingSet::of_runs(&short)
+        WorkingSet::all(snapshot, 0)
     }
 
-    /// All pages of a function snapshot, but of its long runs only as many as fit into `bytes_max`: for those who have the time to bring them in, and do
+    /// All pages of a function snapshot, but of its long runs only as many as fit into `bytes_max` with the short ones: for those who have the time to bring them in, and do
     /// not know which are needed.
     #[must_use]
     pub fn all(snapshot: &Snapshot, bytes_max: u64) -> WorkingSet {
