@@ -101,16 +101,17 @@ impl Drop for Folder {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     /// An interpreter that is a shell script: it is a 3.13, and its pip does `pip`.
     fn fake(folder: &Folder, pip: &str) -> Installer {
         let python = folder.path.join("python");
         let text = format!("#!/bin/sh\ncase \"$1 $3\" in '-c '*) echo 13;; *) {pip};; esac\n");
-        fs::write(&python, text).expect("written");
-        fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).expect("it can");
+        let source = folder.path.join("source");
+        fs::write(&source, text).expect("written");
+        // By another process: what this one has open for writing, one that another test forks has too, and then it is no program yet (ETXTBSY).
+        let made = Command::new("install").args(["-m", "755"]).args([&source, &python]).status();
+        assert!(made.expect("coreutils").success());
         Installer::at(&python).expect("it answers")
     }
 
