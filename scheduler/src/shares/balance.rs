@@ -35,28 +35,32 @@ impl Account {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Took {
     pub(super) weight: u64,
-    /// It computes, and would have taken more.
-    pub(super) is_long: bool,
+    /// It stood back, and may have wanted more.
+    pub(super) stood_back: bool,
     pub(super) used: Duration,
 }
 
-/// What each should have had of what all have had. Who does not compute and took less than his part wanted no more: what he leaves is the others', by
-/// their weights.
-pub(super) fn fair(all: &[Took]) -> Vec<Duration> {
+/// What each should have had of what all have had; `None` of those that had what they wanted. Who had all of his weight and took less than his part wanted no
+/// more, however long his invocations run: what he leaves is the others', by their weights.
+pub(super) fn fair(all: &[Took]) -> Vec<Option<Duration>> {
     let (mut rest, mut weights) =
         (all.iter().map(|took| took.used).sum::<Duration>(), all.iter().map(|took| took.weight).sum::<u64>());
-    let mut fair: Vec<Option<Duration>> = vec![None; all.len()];
+    let mut is_content = vec![false; all.len()];
     let part = |weight: u64, rest: Duration, weights: u64| rest.mul_f64(weight as f64 / weights.max(1) as f64);
     loop {
         let content = |(at, took): (usize, &Took)| {
-            (fair[at].is_none() && !took.is_long && took.used < part(took.weight, rest, weights)).then_some(at)
+            (!is_content[at] && !took.stood_back && took.used < part(took.weight, rest, weights)).then_some(at)
         };
         let Some(at) = all.iter().enumerate().find_map(content) else { break };
-        fair[at] = Some(all[at].used);
+        is_content[at] = true;
         rest = rest.saturating_sub(all[at].used);
         weights -= all[at].weight;
     }
-    fair.iter().zip(all).map(|(fair, took)| fair.unwrap_or_else(|| part(took.weight, rest, weights))).collect()
+    is_content
+        .iter()
+        .zip(all)
+        .map(|(is_content, took)| (!is_content).then(|| part(took.weight, rest, weights)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -99,22 +103,23 @@ mod tests {
 
     #[test]
     fn who_takes_little_leaves_the_rest_to_the_others() {
-        let took = |weight, is_long, ms| Took { weight, is_long, used: Duration::from_millis(ms) };
-        let fair = |all: &[Took]| fair(all).iter().map(|fair| fair.as_millis()).collect::<Vec<_>>();
-        // One computes, one floods, and twenty are called now and then.
+        let took = |weight, stood_back, ms| Took { weight, stood_back, used: Duration::from_millis(ms) };
+        let fair = |all: &[Took]| fair(all).iter().map(|fair| fair.map(|fair| fair.as_millis())).collect::<Vec<_>>();
+        // One computes and stood back, one floods, and twenty are called now and then.
         let mut all = vec![took(100, true, 5), took(100, false, 43)];
         all.extend(vec![took(100, false, 0); 20]);
         all.push(took(100, false, 2));
         let parts = fair(&all);
         assert_eq!(
             (&parts[..2], parts[22]),
-            (&[24, 24][..], 2),
+            (&[Some(24), Some(24)][..], None),
             "the flood and the one that computes have half of the rest each"
         );
-        // Who computes and took less would have taken more.
-        assert_eq!(fair(&[took(300, true, 10), took(100, false, 70)]), [60, 20]);
-        assert_eq!(fair(&[took(100, true, 70), took(300, false, 10)]), [70, 10]);
-        assert_eq!(fair(&[took(100, true, 0), took(100, false, 0)]), [0, 0]);
+        // Who stood back and took less would have taken more; who did not, would not.
+        assert_eq!(fair(&[took(300, true, 10), took(100, false, 70)]), [Some(60), Some(20)]);
+        assert_eq!(fair(&[took(300, false, 10), took(100, false, 70)]), [None, Some(70)]);
+        assert_eq!(fair(&[took(100, true, 70), took(300, false, 10)]), [Some(70), None]);
+        assert_eq!(fair(&[took(100, true, 0), took(100, false, 0)]), [Some(0), Some(0)]);
     }
 
     #[test]

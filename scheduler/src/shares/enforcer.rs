@@ -146,20 +146,23 @@ impl Enforcer {
         if self.looked.is_some_and(|(at, cost)| now.saturating_duration_since(at) < cost * COST_PART) {
             return;
         }
-        let took = |(group, is_long): &(Arc<Group>, bool)| {
-            let used = self.members.get_mut(&group.name).map_or(Duration::ZERO, Members::used);
-            Took { weight: group.weight.get(), is_long: *is_long, used }
+        let took = |(group, _): &(Arc<Group>, bool)| {
+            let members = self.members.get_mut(&group.name);
+            let (stood_back, used) = members.map_or((false, Duration::ZERO), |of| (of.stands_back, of.used()));
+            Took { weight: group.weight.get(), stood_back, used }
         };
         let all: Vec<Took> = present.iter().map(took).collect();
         // Where the kernel does not say what a process has had, everybody keeps his weight.
         let is_known = all.iter().any(|took| !took.used.is_zero());
-        for (((group, _), took), fair) in present.iter().zip(&all).zip(balance::fair(&all)) {
+        for (((group, is_long), took), fair) in present.iter().zip(&all).zip(balance::fair(&all)) {
             let Some(members) = self.members.get_mut(&group.name) else { continue };
-            // Between two invocations it does not compute, and its account goes on.
+            let had_enough = fair.is_none();
+            let fair = fair.unwrap_or(took.used);
             let stands_back = match &mut members.account {
-                Some(account) => account.look(took.used, fair) && took.is_long,
+                // Who had what he wanted is in nobody's way. Between two invocations nobody computes, and the account goes on.
+                Some(account) => account.look(took.used, fair) && *is_long && !had_enough,
                 // What was before the first look says nothing.
-                None => took.is_long && is_known && members.account.insert(Account::default()).look(fair, fair),
+                None => *is_long && is_known && members.account.insert(Account::default()).look(fair, fair),
             };
             members.stand_back(stands_back, tree, &group.name);
         }
