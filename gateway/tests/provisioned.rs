@@ -64,9 +64,10 @@ async fn machines_are_there_before_anyone_calls() {
     for _ in 0..4 {
         let exited = live.invoke("ahead", &json!({"exit": true})).await.failed();
         assert_eq!(exited.0, "Runtime.ExitError");
-        assert_eq!(ready(&live, "ahead").await, [2, 2, 2], "another takes its place");
+        assert_eq!(ready(&live, "ahead").await, [2, 2, 2], "it is put back");
     }
-    assert!(timed().await.0.contains("start;desc=warm"));
+    let (timing, initialization) = timed().await;
+    assert!(timing.contains("start;desc=fresh") && initialization == "provisioned-concurrency", "{timing}");
 
     // Before the update has ended, what was there is Ready still.
     live.client.update_function_configuration().function_name("ahead").timeout(5).send().await.expect("it begins");

@@ -3,6 +3,7 @@
 //! ```text
 //!  shell ──bind──► Instance ──run──► Running ──stopped──┬─ Next ──► Instance (reuse)
 //!                     ▲                                 ├─ Next ──► reset ──► Instance (fresh)
+//!                     │                                 ├─ the program ended ──► reset ──► Instance
 //!                     └─────────────────────────────────┘
 //!                                                       └─ anything else, silence ──► gone: the process is ended
 //! ```
@@ -129,9 +130,9 @@ impl Running {
         }
     }
 
-    /// What is left after it stopped: the instance if it waits for its next event, else nothing.
+    /// What is left after it stopped: the instance, if it waits for its next event or can be reset, else nothing.
     pub(crate) fn settle(self, stop: &Stop) -> Option<Instance> {
-        (*stop == Stop::Next).then_some(self.instance)
+        (*stop == Stop::Next || stop.is_end()).then_some(self.instance)
     }
 
     /// The instance, while it runs.

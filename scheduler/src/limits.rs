@@ -103,6 +103,8 @@ pub const SHELL_TRIES: usize = 16;
 pub const PATIENCE: u32 = 10;
 /// … and longer than this.
 pub const PATIENCE_MIN: Duration = Duration::from_millis(5);
+/// Where that is less, a wait is too long if it is longer than this, and than three times what an invocation takes.
+pub const PATIENCE_MAX: Duration = Duration::from_millis(100);
 /// How long waits must be too long before that is overload, and not a burst.
 pub const OVERLOADED_AFTER: Duration = Duration::from_millis(500);
 /// An invocation that has run for so long does not hold up other functions.

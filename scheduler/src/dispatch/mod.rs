@@ -60,6 +60,7 @@ impl Bounds {
             waiting_max: self.queue_per_function,
             wait_max: self.queue_wait_max,
             patience: limits::PATIENCE,
+            patience_max: limits::PATIENCE_MAX,
             patience_min: limits::PATIENCE_MIN,
             overloaded_after: limits::OVERLOADED_AFTER,
             long: limits::LONG,

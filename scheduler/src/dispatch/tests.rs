@@ -226,26 +226,37 @@ async fn waiters_are_served_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_failed_is_ended_and_replaced() {
+async fn an_instance_whose_program_ended_is_put_back() {
     let fixture = fixture(host(), BOUNDS).await;
-    let cases = [
-        ("exit", "Runtime.ExitError"),
-        ("killed", "Runtime.ExitError"),
-        ("memory", "Runtime.OutOfMemory"),
-        ("violation", "Runtime.ExitError"),
-    ];
-    for (index, (stop, wanted)) in cases.into_iter().enumerate() {
+    for (index, (stop, wanted)) in
+        [("exit", "Runtime.ExitError"), ("killed", "Runtime.ExitError"), ("memory", "Runtime.OutOfMemory")]
+            .into_iter()
+            .enumerate()
+    {
         let outcome = fixture.invoke(json!({"stop": stop})).await.expect("an answer");
         assert_eq!(error_type(&outcome), wanted, "{stop}");
-        assert_eq!((fixture.instances(), fixture.count(|c| &c.binds)), ((0, 0), index + 1), "{stop}");
+        // Whoever comes meanwhile waits for it.
+        let next = fixture.invoke(json!({"answer": 1})).await.expect("an answer");
+        assert_eq!(next.start, Start::Fresh, "{stop}");
+        assert_eq!((fixture.instances(), fixture.count(|c| &c.binds)), ((1, 1), 1), "{stop}");
+        assert_eq!(fixture.count(|c| &c.resets), index + 1, "once: the function asks for no more");
     }
+    assert_eq!(fixture.dispatcher.failures.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_ended_and_replaced() {
+    let fixture = fixture(host(), BOUNDS).await;
+    let violation = fixture.invoke(json!({"stop": "violation"})).await.expect("an answer");
+    assert_eq!(error_type(&violation), "Runtime.ExitError");
+    assert_eq!((fixture.instances(), fixture.count(|c| &c.binds)), ((0, 0), 1));
     let timed_out = fixture.invoke(json!({"ms": 3001})).await.expect("an answer");
     assert_eq!(error_type(&timed_out), "Sandbox.Timedout");
     assert_eq!(fixture.instances(), (0, 0));
     // A handler that raises has answered.
     let raised = fixture.invoke(json!({"stop": "error"})).await.expect("an answer");
     assert_eq!((error_type(&raised), fixture.instances()), ("ValueError".into(), (1, 1)));
-    assert_eq!(fixture.dispatcher.failures.load(Ordering::Relaxed), 5);
+    assert_eq!(fixture.dispatcher.failures.load(Ordering::Relaxed), 2);
     ms(50).await;
     assert_eq!(fixture.count(|c| &c.alive), 3, "one instance, two shells, nothing else");
 }

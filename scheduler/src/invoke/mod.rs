@@ -190,6 +190,7 @@ impl Flight {
         let duration = if usage.duration.is_zero() { stopped_at - began } else { usage.duration };
         let configuration = &errand.revision.configuration;
         let bind = running.instance().bind;
+        let is_evicted = cause.is_some();
         let failure = match cause {
             Some(cause) => Err(cause),
             None => understand(&stop, answer, configuration.timeout_s),
@@ -211,14 +212,14 @@ impl Flight {
             failure: failure.as_ref().map(status),
         };
         let log_tail = log.end(&figures);
-        let is_clean = failure.is_none_or(|failure| failure.error_type == "Function.ResponseSizeTooLarge");
+        let has_failed = failure.is_some_and(|failure| failure.error_type != "Function.ResponseSizeTooLarge");
         // It may have been told to go at this very moment.
-        let must_go = seat.tenant.end();
-        let instance = running.settle(&stop).filter(|_| is_clean && !must_go);
+        let must_go = seat.tenant.end() || is_evicted;
+        let instance = running.settle(&stop).filter(|_| !must_go);
         if is_recorded && instance.is_none() {
             lane.working_set().not_recorded();
         }
-        dispose(instance, seat, &lane, errand.mode);
+        dispose(instance, seat, &lane, if has_failed { StateMode::Fresh } else { errand.mode });
         let now = errand.clock.now();
         let timing = Timing { answer: now - stopped_at, total: now - errand.accepted, ..timing };
         Outcome {
@@ -294,7 +295,8 @@ fn understand(stop: &Stop, answer: Option<AnswerRecord>, timeout_s: u32) -> Resu
     }
 }
 
-/// Sends an instance to where it belongs after an invocation: back, to be reset first, or, if there is none, its seat to another.
+/// Sends an instance to where it belongs after an invocation: back, to be reset first, or, if there is none, its seat to another. One whose program
+/// has ended, or did not answer, is reset whatever its function asks for.
 fn dispose(instance: Option<Instance>, seat: Seat, lane: &Arc<Lane>, mode: StateMode) {
     let Some(instance) = instance else {
         lane.failed();
@@ -350,7 +352,7 @@ impl Following {
                 Ok(flight.evict(taken_bytes))
             }
             Ok(Ok(stopped)) => {
-                let slept = stopped.usage.slept;
+                let usage = stopped.usage;
                 let is_long = stopped.log.len() > limits::LOG_AT_ONCE_BYTES;
                 let conclude = move || flight.conclude(stopped, None);
                 // Other invocations are not to wait for this one's log.
@@ -360,7 +362,7 @@ impl Following {
                 } else {
                     conclude()
                 };
-                turn.note(outcome.timing.bind, slept);
+                turn.note(outcome.timing.bind, &usage);
                 Ok(outcome)
             }
             Ok(Err(gone)) => {

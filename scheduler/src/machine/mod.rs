@@ -160,6 +160,8 @@ pub(crate) struct Usage {
     pub(crate) duration: Duration,
     /// Of that, the guest slept.
     pub(crate) slept: Duration,
+    /// Processor time of the machine; zero if that is not known.
+    pub(crate) computed: Duration,
     /// Before that: from the command to its arrival at the machine.
     pub(crate) handover: Duration,
     /// Times that the guest left its vCPU by itself.

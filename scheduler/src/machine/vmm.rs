@@ -211,6 +211,7 @@ fn translate(report: mayfly_vmm::Report) -> Report {
             usage: Usage {
                 duration: std::time::Duration::from_nanos(stopped.usage.duration_ns),
                 slept: std::time::Duration::from_nanos(stopped.usage.slept_ns),
+                computed: std::time::Duration::from_nanos(stopped.usage.computed_ns),
                 handover: std::time::Duration::from_nanos(stopped.handover_ns),
                 exits: stopped.usage.exits,
                 faults: stopped.faults,

@@ -142,7 +142,7 @@ def handler(event, context):
         assert_eq!(ended["errorType"], kind);
         assert_eq!(ended["errorMessage"], format!("RequestId: 8f3f9a5e-0000-4000-8000-000000000001 Error: {message}"));
         let alive = invoke(&platform, "ends", json!({"how": "not"})).await.expect("the next one runs");
-        assert_eq!((response(&alive), alive.start), (json!("alive"), Start::Bound), "in another machine");
+        assert_eq!((response(&alive), alive.start), (json!("alive"), Start::Fresh), "in memory that was put back");
     }
     let outcome = invoke(&platform, "ends", json!({"how": "memory"})).await.expect("an answer");
     let kind = error(&outcome)["errorType"].clone();

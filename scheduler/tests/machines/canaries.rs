@@ -25,7 +25,7 @@ const INVOCATIONS: u64 = 10_000;
 /// Callers, each of which invokes whatever is next.
 const CALLERS: usize = 8;
 /// Every so many, one of these. They are primes, so that they meet each function.
-const EXITS_EVERY: u64 = 211;
+const EXITS_EVERY: u64 = 13;
 const TIMEOUTS_EVERY: u64 = 997;
 const RAISES_EVERY: u64 = 7;
 const LARGE_EVERY: u64 = 29;

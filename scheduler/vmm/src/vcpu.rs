@@ -107,6 +107,19 @@ pub(crate) fn set_start(vcpu: &VcpuFd, rip: u64) -> Result<(), Error> {
     vcpu.set_regs(&regs).map_err(Error::kvm("setting the registers"))
 }
 
+/// The same for a vCPU that has run, wherever it stopped.
+///
+/// # Errors
+/// If its code segment is not the one that it began with, which is no register that the kernel loads: a guest cannot come from there, but one on
+/// PVM can use segments of its host.
+pub(crate) fn go_on_at(vcpu: &VcpuFd, rip: u64) -> Result<(), Error> {
+    let sregs = vcpu.get_sregs().map_err(Error::kvm("reading the system registers"))?;
+    if (sregs.cs.l, sregs.cs.dpl, sregs.cs.selector & 3) != (1, 3, 3) {
+        return Err(Error::State("the guest has ended in a code segment that is not its own"));
+    }
+    set_start(vcpu, rip)
+}
+
 /// How far the guest's time stamp counter is ahead of the host's.
 ///
 /// On PVM the guest reads the host's counter whatever KVM believes; there the offset that KVM reports is not applied.

@@ -11,13 +11,13 @@ use std::time::Duration;
 use mayfly_abi::hypercall;
 use mayfly_abi::layout::{
     EXCEPTION_STACK, GDT, IDT, KERNEL_DATA, KERNEL_DATA_END, KERNEL_STACK, KERNEL_TEXT, LARGE_PAGE_BYTES, MAILBOX,
-    MAIN_STACK, PAGE_TABLES, TSS, image_base, selector,
+    MAIN_STACK, PAGE_BYTES, PAGE_TABLES, TSS, image_base, selector,
 };
 use mayfly_abi::record::{HEADER_BYTES, RESPONSE};
 use mayfly_vmm::{BadAnswer, Mailbox, Stop};
 use setup::{Guest, MEMORY_BYTES, Outcome, words};
 
-/// One attack in a guest of its own. Whatever comes of it, only `Next` leaves a living guest.
+/// One attack in a guest of its own. Whatever comes of it, only `Next` leaves a living guest; and if the program ended, a reset takes all of it back.
 fn attack(probe: &str, payload: &[u8]) -> Outcome {
     attack_within(probe, payload, setup::PATIENCE)
 }
@@ -28,7 +28,25 @@ fn attack_within(probe: &str, payload: &[u8], timeout: Duration) -> Outcome {
     if outcome.stop != Stop::Next {
         guest.assert_dead();
     }
+    if outcome.stop.is_end() {
+        assert_put_back(probe, payload, timeout);
+    }
     outcome
+}
+
+/// The same in a guest that was bound: its program ends in the same way twice, with a reset in between.
+fn assert_put_back(probe: &str, payload: &[u8], timeout: Duration) {
+    let mut guest = Guest::bound(&Guest::new(probe).save(), None);
+    let before = guest.machine.memory().expect("memory").to_vec();
+    for _ in 0..2 {
+        let outcome = guest.invoke_within(payload, timeout);
+        assert!(outcome.stop.is_end(), "{probe}: {outcome:?}");
+        guest.machine.reset().expect("reset");
+        let now = guest.machine.memory().expect("memory");
+        let pages = now.chunks(PAGE_BYTES as usize).zip(before.chunks(PAGE_BYTES as usize)).enumerate();
+        let differ = pages.filter(|(page, (now, before))| setup::is_visible(*page) && now != before).count();
+        assert_eq!(differ, 0, "{probe}: memory is not the snapshot's");
+    }
 }
 
 /// Executes machine code.
@@ -587,16 +605,19 @@ fn flags_do_not_outlive_a_reset() {
 /// The same for the code segment, where a guest finds another one: PVM lets it use those of its host.
 #[test]
 fn segments_do_not_outlive_a_reset() {
-    let forged_from = |segment: u64| words([0, 0, 0, 0, 0, segment]);
-    for segment in 0..=16 {
-        let mut guest = Guest::new("attack-next-segment");
-        let snapshot = guest.save();
+    let forged_from = |segment: u64, call: u8| words([0, 0, 0, 0, 0, segment, u64::from(call)]);
+    let snapshot = Guest::new("attack-call-segment").save();
+    for (segment, call) in (0..=16).flat_map(|segment| [(segment, hypercall::NEXT), (segment, hypercall::EXIT)]) {
         let mut guest = Guest::bound(&snapshot, None);
-        let outcome = guest.invoke(&forged_from((segment * 8) | 3));
-        if outcome.stop == Stop::Next {
-            guest.machine.reset().expect("reset");
-            let next = guest.invoke(&forged_from(u64::from(selector::USER_CODE)));
-            assert_eq!(next.stop, Stop::Next, "segment {segment} was left for the next invocation");
+        let outcome = guest.invoke(&forged_from((segment * 8) | 3, call));
+        let is_end = outcome.stop.is_end();
+        if outcome.stop == Stop::Next || is_end {
+            if let Err(why) = guest.machine.reset() {
+                assert!(is_end, "{why}: it had asked for the next event");
+                continue;
+            }
+            let next = guest.invoke(&forged_from(u64::from(selector::USER_CODE), hypercall::NEXT));
+            assert_eq!(next.stop, Stop::Next, "segment {segment} was left for the next invocation by {call}");
         }
     }
 }

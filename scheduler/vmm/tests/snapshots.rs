@@ -3,8 +3,9 @@
 mod setup;
 
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
-use mayfly_abi::layout::PAGE_BYTES;
+use mayfly_abi::layout::{GDT, PAGE_BYTES};
 use mayfly_vmm::{Error, ImageFile, Machine, Mailbox, ResetStats, Snapshot, SnapshotError, Stop, WorkingSet};
 use setup::{Guest, MEMORY_BYTES, PATIENCE, TMP_BYTES, file_with, host, image, is_visible, path_of, words};
 
@@ -534,21 +535,53 @@ fn only_a_waiting_guest_can_be_saved_or_reset() {
 
 #[test]
 fn a_guest_that_failed_is_dead() {
+    for (probe, payload, timeout) in [
+        ("attack-execute", vec![0xb0, 99, 0xe6, 0x6d], PATIENCE),
+        ("thread-deadlock", Vec::new(), Duration::from_millis(200)),
+    ] {
+        let snapshot = Guest::new(probe).save();
+        let mut guest = Guest::bound(&snapshot, None);
+        let stop = guest.invoke_within(&payload, timeout).stop;
+        assert!(matches!(stop, Stop::Violation(_) | Stop::TimedOut), "{stop:?}");
+        guest.assert_dead();
+        // Its snapshot is as good as ever.
+        assert_eq!(Guest::bound(&snapshot, None).invoke_within(&payload, timeout).stop, stop);
+    }
+}
+
+#[test]
+fn a_guest_whose_program_has_ended_can_be_reset() {
     for (probe, payload) in [
         ("end-exit", words([1])),
         ("end-abort", Vec::new()),
+        ("end-thread", Vec::new()),
         ("attack-read", words([0])),
-        ("attack-execute", vec![0xb0, 99, 0xe6, 0x6d]),
         ("memory-out", Vec::new()),
     ] {
-        let mut guest = Guest::new(probe);
-        let snapshot = guest.save();
-        let mut guest = Guest::bound(&snapshot, None);
-        assert_ne!(guest.invoke(&payload).stop, Stop::Next);
-        guest.assert_dead();
-        // Its snapshot is as good as ever.
-        assert_ne!(Guest::bound(&snapshot, None).invoke(&payload).stop, Stop::Next);
+        let snapshot = Guest::new(probe).save();
+        for search in BOTH {
+            let mut guest = bound(&snapshot, None, search);
+            let saved = memory(&guest);
+            let mut stops = Vec::new();
+            for _ in 0..3 {
+                let outcome = guest.invoke(&payload);
+                assert!(outcome.stop.is_end(), "{outcome:?}");
+                guest.assert_ended();
+                assert!(guest.machine.working_set().expect("the working set").pages() > 0);
+                guest.machine.reset().expect("reset");
+                assert_same_memory(&guest, &saved);
+                stops.push(outcome.stop);
+            }
+            assert!(stops.windows(2).all(|pair| pair[0] == pair[1]), "{stops:?}");
+        }
     }
+    // And goes on as if nothing had been.
+    let mut guest = Guest::bound(&Guest::new("attack-read").save(), None);
+    let answer = guest.invoke(&words([GDT])).payload().to_vec();
+    guest.machine.reset().expect("reset");
+    assert!(guest.invoke(&words([0])).stop.is_end());
+    guest.machine.reset().expect("reset");
+    assert_eq!(guest.invoke(&words([GDT])).payload(), answer);
 }
 
 // Files.

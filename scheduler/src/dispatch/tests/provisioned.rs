@@ -55,8 +55,8 @@ async fn what_is_wanted_is_kept_and_what_ends_is_replaced() {
     assert!(fixture.count(|c| &c.trims) >= 3, "they give back what they need only to be fast");
     ms(600_000).await;
     assert_eq!((fixture.instances(), fixture.count(|c| &c.binds)), ((3, 3), 5));
-    let exited = fixture.invoke(json!({"stop": "exit"})).await.expect("an answer");
-    assert_eq!((error_type(&exited).as_str(), is_there(&fixture)), ("Runtime.ExitError", (3, 2, false)));
+    let ended = fixture.invoke(json!({"stop": "violation"})).await.expect("an answer");
+    assert_eq!((error_type(&ended).as_str(), is_there(&fixture)), ("Runtime.ExitError", (3, 2, false)));
     ms(10).await;
     assert_eq!(is_there(&fixture), (3, 3, false));
     // Fewer are wanted.

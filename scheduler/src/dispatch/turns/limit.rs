@@ -10,6 +10,8 @@ use super::TurnLoad;
 pub(crate) struct Seen {
     /// Part of the processors' time that nobody used.
     pub(crate) idle: f64,
+    /// The same of the last few looks.
+    pub(crate) idle_lately: f64,
     /// How many waited, at the end.
     pub(crate) waiting: usize,
     /// Processors that those who run are taken to use, at the end.
@@ -23,6 +25,12 @@ const BUSY: f64 = 0.03;
 /// A limit that is raised by less than this has come back.
 const RAISED: f64 = 0.01;
 
+/// What follows the idle time of look after look, a quarter of the way at a time. Between two looks the kernel counts five ticks, of which a machine that has
+/// no time left may well idle for one.
+pub(crate) fn lately(before: f64, idle: f64) -> f64 {
+    before + (idle - before) / 4.0
+}
+
 /// Whether a look can change the limit.
 pub(crate) fn may_change(load: TurnLoad, processors: f64) -> bool {
     load.waiting > 0 || (load.running > 0 && load.limit > processors + RAISED)
@@ -30,7 +38,7 @@ pub(crate) fn may_change(load: TurnLoad, processors: f64) -> bool {
 
 /// The limit after a look.
 pub(crate) fn next(limit: f64, processors: f64, most: f64, seen: Seen) -> f64 {
-    if seen.waiting > 0 && seen.idle > IDLE {
+    if seen.waiting > 0 && seen.idle.min(seen.idle_lately) > IDLE {
         let from = limit.max(seen.used);
         return (from + (from * seen.idle).max(1.0)).min(most);
     }
@@ -46,20 +54,29 @@ mod tests {
 
     #[test]
     fn the_limit_follows_the_processors() {
-        let seen = Seen { idle: 0.0, waiting: 0, used: 2.0 };
+        let seen = Seen { idle: 0.0, idle_lately: 0.5, waiting: 0, used: 2.0 };
         let next = |limit, seen| next(limit, 2.0, 1024.0, seen);
         assert_eq!(next(2.0, seen), 2.0);
         assert_eq!(next(2.0, Seen { idle: 1.0, ..seen }), 2.0, "nobody waits");
         assert_eq!(next(2.0, Seen { waiting: 9, ..seen }), 2.0, "nothing idles");
         assert_eq!(next(2.0, Seen { waiting: 9, idle: 0.05, ..seen }), 2.0);
         assert_eq!(next(2.0, Seen { waiting: 9, idle: 1.0, ..seen }), 4.0);
-        assert_eq!(next(2.0, Seen { waiting: 9, idle: 1.0, used: 30.0 }), 60.0, "from what runs already");
+        assert_eq!(next(2.0, Seen { waiting: 9, idle: 0.2, idle_lately: 0.05, used: 2.0 }), 2.0, "for once");
+        assert_eq!(next(2.0, Seen { waiting: 9, idle: 1.0, used: 30.0, ..seen }), 60.0, "from what runs already");
         assert_eq!(next(900.0, Seen { waiting: 9, idle: 1.0, ..seen }), 1024.0);
         let mut limit = 64.0;
         for _ in 0..60 {
             limit = next(limit, seen);
         }
         assert!((2.0..2.1).contains(&limit), "it comes back: {limit}");
+    }
+
+    #[test]
+    fn a_tick_now_and_then_is_no_idle_time() {
+        let looks = |idles: &[f64]| idles.iter().fold(0.0, |before, &idle| lately(before, idle));
+        assert!(looks(&[0.2, 0.0, 0.0, 0.0].repeat(9)) < IDLE);
+        assert!(looks(&[0.9]) > IDLE, "at once where nobody computes");
+        assert!(looks(&[0.3, 0.3]) > IDLE);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(super) struct Line<W> {
     pub(super) ran: Option<Instant>,
     /// What an invocation takes.
     pub(super) service: Smoothed,
+    /// What it takes of a processor.
+    pub(super) computed: Smoothed,
     /// Processors that one uses, once one has run.
     pub(super) demand: Option<f64>,
     /// Time from one turn to the next while somebody waits.
@@ -32,6 +34,8 @@ pub(super) struct Line<W> {
 
 /// A line is not looked through more often: it may be long, and is looked at for everybody who comes.
 const SWEPT_EVERY: Duration = Duration::from_millis(10);
+/// Who takes long himself may wait for so many times that, whatever others may.
+const PATIENCE_LEAST: u32 = 3;
 /// What was so long ago does not count: who was overloaded has recovered, who ran is not about to come again.
 pub(super) const LATELY: Duration = Duration::from_secs(10);
 
@@ -58,6 +62,7 @@ impl<W: Waits> Line<W> {
             long: 0.0,
             ran: None,
             service: Smoothed::default(),
+            computed: Smoothed::default(),
             demand: None,
             interval: Smoothed::default(),
             last_turn: None,
@@ -79,7 +84,8 @@ impl<W: Waits> Line<W> {
     /// A wait that is not too long.
     fn target(&self, rules: &Rules) -> Duration {
         let service = self.service.value().unwrap_or_default();
-        (service * rules.patience).max(rules.patience_min).min(rules.wait_max)
+        let most = rules.patience_max.max(service * PATIENCE_LEAST);
+        (service * rules.patience).min(most).max(rules.patience_min).min(rules.wait_max)
     }
 
     /// How long the wait is of one with `ahead` turns before his own ends.
@@ -129,5 +135,38 @@ impl Smoothed {
     /// None before the first sample.
     pub(super) fn value(self) -> Option<Duration> {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Waits for Nobody {
+        fn is_gone(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn nobody_waits_many_times_for_what_takes_long() {
+        let rules = Rules {
+            waiting_max: 10,
+            wait_max: Duration::from_secs(10),
+            patience: 10,
+            patience_max: Duration::from_millis(100),
+            patience_min: Duration::from_millis(5),
+            overloaded_after: Duration::from_millis(500),
+            long: Duration::from_millis(50),
+        };
+        for (service_ms, target_ms) in
+            [(0, 5), (1, 10), (5, 50), (20, 100), (33, 100), (50, 150), (1000, 3000), (9000, 10_000)]
+        {
+            let mut line = Line::<Nobody>::new(1, 0);
+            line.service.add(Duration::from_millis(service_ms));
+            assert_eq!(line.target(&rules), Duration::from_millis(target_ms), "of {service_ms} ms");
+        }
     }
 }

@@ -28,8 +28,6 @@ struct Run {
     is_long: bool,
     /// Since when it has an instance; none while it waits for one.
     began: Option<Instant>,
-    /// It is so for its time, and not only because it waits for an instance.
-    computes: bool,
 }
 
 impl Long {
@@ -37,7 +35,7 @@ impl Long {
     pub(super) fn began(&mut self, lane: LaneId, demand: f64, at: Instant) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.running.insert(number, Run { lane, demand, is_long: false, began: Some(at), computes: false });
+        self.running.insert(number, Run { lane, demand, is_long: false, began: Some(at) });
         // One that is known to be long is taken to have begun earlier, and goes in front.
         if self.young.back().is_some_and(|(begun, _)| *begun > at) {
             self.young.push_front((at, number));
@@ -61,10 +59,7 @@ impl Long {
     /// The next one that has become long since the last look: its lane, and what it uses.
     pub(super) fn next(&mut self, now: Instant, long: Duration) -> Option<(LaneId, f64)> {
         while self.young.front().is_some_and(|(began, _)| now.saturating_duration_since(*began) >= long) {
-            let (began, number) = self.young.pop_front()?;
-            if let Some(run) = self.running.get_mut(&number).filter(|run| run.began == Some(began)) {
-                run.computes = true;
-            }
+            let (_, number) = self.young.pop_front()?;
             let found = self.found(number);
             if found.is_some() {
                 return found;
@@ -73,9 +68,10 @@ impl Long {
         None
     }
 
-    /// Lanes that have run for long.
-    pub(super) fn lanes(&self) -> HashSet<LaneId> {
-        self.running.values().filter(|run| run.computes).map(|run| run.lane).collect()
+    /// Lanes with one that has an instance, and has run for longer than is `long` for its lane.
+    pub(super) fn lanes(&self, now: Instant, long: impl Fn(LaneId) -> Duration) -> HashSet<LaneId> {
+        let runs_for = |run: &Run| run.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+        self.running.values().filter(|run| runs_for(run) >= long(run.lane)).map(|run| run.lane).collect()
     }
 
     /// The one of that number waits for an instance from now on, and counts as long: as [`Long::found`].

@@ -29,6 +29,7 @@ use self::{
 use crate::{
     clock::{Clock, Instant},
     limits,
+    machine::Usage,
     refusal::Refusal,
     shares::Cpus,
 };
@@ -165,9 +166,10 @@ impl Turn {
         }
     }
 
-    /// Notes how long it took to bind an instance, and how long the guest slept: its processor was free for others meanwhile.
-    pub(crate) fn note(&mut self, bind: Duration, slept: Duration) {
-        self.ran = Ran { bind, slept, ..self.ran };
+    /// Notes how long it took to bind an instance, how long the guest slept (its processor was free for others meanwhile), and how long it computed.
+    pub(crate) fn note(&mut self, bind: Duration, usage: &Usage) {
+        let computed = Some(usage.computed).filter(|computed| !computed.is_zero());
+        self.ran = Ran { bind, slept: usage.slept, computed, ..self.ran };
     }
 
     /// Notes that it was ended, or lost.
@@ -190,7 +192,7 @@ impl Drop for Turn {
 pub(crate) async fn adapt(turns: Weak<Turns>, cpus: Cpus) {
     let cpus = Arc::new(cpus);
     let processors = cpus.count() as f64;
-    let mut seen = None;
+    let (mut seen, mut idle_lately) = (None, 0.0);
     loop {
         tokio::time::sleep(limits::TURNS_PERIOD).await;
         let Some(turns) = turns.upgrade() else { return };
@@ -198,17 +200,23 @@ pub(crate) async fn adapt(turns: Weak<Turns>, cpus: Cpus) {
         turns.call();
         if !limit::may_change(turns.load(), processors) {
             // What they did meanwhile says nothing about those who will wait next.
-            seen = None;
+            (seen, idle_lately) = (None, 0.0);
             continue;
         }
         let mine = Arc::clone(&cpus);
         let Ok(ticks) = tokio::task::spawn_blocking(move || Ticks::now(&mine)).await else { continue };
         let Some(before) = seen.replace(ticks) else { continue };
         let idle = ticks.idle_since(before);
+        idle_lately = limit::lately(idle_lately, idle);
         {
             let mut order = turns.order();
             let (limit, used, _, waiting) = order.load();
-            order.set_limit(limit::next(limit, processors, limits::TURNS_MAX, Seen { idle, waiting, used }));
+            order.set_limit(limit::next(
+                limit,
+                processors,
+                limits::TURNS_MAX,
+                Seen { idle, idle_lately, waiting, used },
+            ));
         }
         turns.call();
     }

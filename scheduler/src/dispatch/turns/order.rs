@@ -39,6 +39,8 @@ pub(crate) struct Rules {
     pub(crate) patience: u32,
     /// … and longer than this.
     pub(crate) patience_min: Duration,
+    /// Where this is less, a wait is too long if it is longer than this, and than three times what an invocation takes.
+    pub(crate) patience_max: Duration,
     /// Waits that are too long for so long mean overload.
     pub(crate) overloaded_after: Duration,
     /// Who runs for longer does not hold up others.
@@ -88,6 +90,8 @@ pub(crate) struct Ran {
     pub(crate) bind: Duration,
     /// Of that, the guest slept.
     pub(crate) slept: Duration,
+    /// The processor time that it took, however long it had to wait for that; none if that is not known.
+    pub(crate) computed: Option<Duration>,
     /// It was ended, or lost.
     pub(crate) is_cut_short: bool,
 }
@@ -194,6 +198,7 @@ impl<W: Waits> Order<W> {
             let awake = service.saturating_sub(ran.slept);
             let demand = if service.is_zero() { 1.0 } else { awake.as_secs_f64() / service.as_secs_f64() };
             let demand = demand.max(DEMAND_MIN);
+            line.computed.add(ran.computed.unwrap_or(awake));
             line.demand = Some(line.demand.map_or(demand, |before| before + (demand - before) / 8.0));
         }
         // It was charged what such a run takes, before; now it is known.
@@ -263,8 +268,10 @@ impl<W: Waits> Order<W> {
             self.backlog.insert((line.virtual_time, lane));
         }
         self.used += demand;
-        // As if it had begun earlier, if it is known that it will be long.
-        let began = if service > self.rules.long { now.checked_sub(self.rules.long).unwrap_or(now) } else { now };
+        let computes = line.computed.value();
+        // As if it had begun earlier, if it is known that it will be long: not where it only was in a crowd.
+        let is_long = computes.is_some_and(|computes| computes > self.rules.long);
+        let began = if is_long { now.checked_sub(self.rules.long).unwrap_or(now) } else { now };
         Grant { number: self.long.began(lane, demand, began), lane, demand, charged }
     }
 
@@ -314,7 +321,11 @@ impl<W: Waits> Order<W> {
 
     /// Lanes that have run lately, and whether they run for long now; none at all if there are not both kinds.
     pub(crate) fn lately(&self, now: Instant) -> Vec<(LaneId, bool)> {
-        let long = self.long.lanes();
+        let long = self.long.lanes(now, |lane| {
+            let computes = self.lines.get(&lane).and_then(|line| line.computed.value());
+            let is_short = computes.is_some_and(|computes| computes <= self.rules.long);
+            self.rules.long * if is_short { CROWD } else { 1 }
+        });
         if long.is_empty() {
             return Vec::new();
         }
@@ -340,6 +351,8 @@ impl<W: Waits> Order<W> {
 
 /// Sums of fractions are not exact.
 const ROUNDING: f64 = 1e-6;
+/// So many times as long as long ones run those of a function that is known for short ones, until they are taken for long and not for held up by others.
+const CROWD: u32 = 10;
 /// However long it sleeps, an invocation uses this much of a processor.
 const DEMAND_MIN: f64 = 0.02;
 /// So many long ones may run beside what has its turn on each processor: more only make each other slow.

@@ -14,6 +14,7 @@ const RULES: Rules = Rules {
     waiting_max: 1000,
     wait_max: Duration::from_secs(10),
     patience: 10,
+    patience_max: Duration::from_millis(100),
     patience_min: Duration::from_millis(5),
     overloaded_after: Duration::from_millis(500),
     long: Duration::from_millis(50),

@@ -7,11 +7,13 @@
 //!          │              │                │  ├──── reset ────┤
 //!          │              │                │  └ bind, after a ┘
 //!          │              │                │    reset: a function over its runtime
-//!          └──────────────┘                └─ run: anything but `Next` ──► dead
+//!          └──────────────┘                ├─ run: the program ended ──► ended ── reset ──► waiting
+//!                                          └─ run: anything else ──► dead
 //! ```
 //!
-//! *Waiting* is the one state in which a guest can be saved or reset: it stopped in the hypercall NEXT, where all its registers
-//! are in memory. A guest that stopped anywhere else is dead; its machine is thrown away.
+//! *Waiting* is the one state in which a guest can be saved: it stopped in the hypercall NEXT, where all its registers
+//! are in memory. A guest whose kernel said that the program has *ended* can be reset as well, for the snapshot has all registers, too.
+//! A guest that stopped anywhere else is dead; its machine is thrown away.
 
 mod bind;
 mod deadline;
@@ -97,6 +99,8 @@ enum Phase {
     /// Memory is in place, the vCPU has not run yet; the event, if any, is taken at the first entry.
     Loaded,
     Waiting,
+    /// The program has ended, and the guest's kernel has said so.
+    Ended,
     Dead,
 }
 

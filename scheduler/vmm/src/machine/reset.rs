@@ -9,6 +9,7 @@ use mayfly_abi::layout::PAGE_BYTES;
 use super::{Machine, Phase};
 use crate::error::Error;
 use crate::snapshot::Run;
+use crate::vcpu;
 
 /// A dirty range from this size on is dropped instead of copied: copying a page costs less than the fault that it saves, up to
 /// the point where the caches are blown and the memory is better given back.
@@ -28,15 +29,18 @@ pub struct ResetStats {
 }
 
 impl Machine {
-    /// Makes memory and registers of the waiting guest the snapshot's again.
+    /// Makes memory and registers of the guest the snapshot's again: it waits for its next event then, also where its program had ended.
     ///
     /// # Errors
-    /// If the guest is not waiting, or the host refuses; then the machine is dead.
+    /// If the guest neither waits nor has ended, or the host refuses; then the machine is dead.
     pub fn reset(&mut self) -> Result<ResetStats, Error> {
-        if self.phase != Phase::Waiting || self.base_identity == 0 {
-            return Err(Error::State("only a guest that was bound and waits for its next event can be reset"));
+        if !self.is_at_rest() || self.base_identity == 0 {
+            return Err(Error::State(
+                "only a guest that was bound and waits for its next event, or has ended, can be reset",
+            ));
         }
         let start = Instant::now();
+        let has_ended = self.phase == Phase::Ended;
         // Of the pages that the bind has copied, a guest writes to a part. The others would be put back at each reset, for nothing.
         if std::mem::take(&mut self.has_new_copies) {
             self.give_equal_back()?;
@@ -69,9 +73,17 @@ impl Machine {
         self.restored = true;
         self.is_reset = true;
         self.new_generation()?;
+        if has_ended {
+            vcpu::go_on_at(&self.vcpu, self.kernel()?.resume)?;
+        }
         self.phase = Phase::Waiting;
         stats.duration_ns = start.elapsed().as_nanos() as u64;
         Ok(stats)
+    }
+
+    /// Whether it waits for its next event, or its program has ended: then what it was bound to and what it wrote are known.
+    pub(super) fn is_at_rest(&self) -> bool {
+        matches!(self.phase, Phase::Waiting | Phase::Ended)
     }
 
     /// What the bind has copied into a range, run by run.

@@ -28,7 +28,7 @@ const TRAP_FLAG: u64 = 1 << 8;
 const KILLED: u64 = mayfly_abi::hypercall::EXIT_KILLED;
 const KILLED_LAST: u64 = KILLED + 64;
 
-/// Why a run ended. All but `Next` leave the machine dead.
+/// Why a run ended. After `Next` the guest can go on; where [`Stop::is_end`] says so it can be reset; after anything else it is dead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
     /// The guest waits for its next event; its answer is in the mailbox.
@@ -53,6 +53,14 @@ pub enum Stop {
     Violation(String),
 }
 
+impl Stop {
+    /// Whether the program has ended, and the guest's kernel has said so: a reset makes the guest the snapshot again.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        matches!(self, Stop::Exited { .. } | Stop::Killed { .. } | Stop::OutOfMemory)
+    }
+}
+
 /// How an entry into the guest ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Left {
@@ -75,6 +83,8 @@ pub struct Usage {
     pub system_calls: u64,
     /// Time in which the guest had nothing to do but to wait for the clock.
     pub slept_ns: u64,
+    /// Processor time of this thread, the vCPU's included: what the run would have taken alone.
+    pub computed_ns: u64,
     /// Memory that the program had in use at its peak.
     pub memory_peak_bytes: u64,
 }
@@ -94,6 +104,7 @@ impl Machine {
         self.is_reset = false;
         self.slept = Duration::ZERO;
         let start = Instant::now();
+        let computed_before = clock_ns(ClockId::ThreadCPUTime);
         let calls_before = self.mailbox.guest_words().system_calls;
         self.prepare_entry(event_bytes);
         self.deadline.arm(tick::FIRST.min(timeout))?;
@@ -111,14 +122,17 @@ impl Machine {
             }
         };
         self.deadline.disarm()?;
-        if stop == Stop::Next {
-            self.phase = Phase::Waiting;
-        }
+        self.phase = match &stop {
+            Stop::Next => Phase::Waiting,
+            end if end.is_end() => Phase::Ended,
+            _ => Phase::Dead,
+        };
         let words = self.mailbox.guest_words();
         let usage = Usage {
             exits,
             duration_ns: start.elapsed().as_nanos() as u64,
             slept_ns: std::mem::take(&mut self.slept).as_nanos() as u64,
+            computed_ns: clock_ns(ClockId::ThreadCPUTime).saturating_sub(computed_before),
             system_calls: words.system_calls.wrapping_sub(calls_before),
             memory_peak_bytes: words.memory_peak_bytes.min(self.memory_of_guest()?.bytes()),
         };

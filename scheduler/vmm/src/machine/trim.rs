@@ -30,7 +30,7 @@ impl Machine {
     pub(super) fn give_equal_back(&mut self) -> Result<u64, Error> {
         let phase = std::mem::replace(&mut self.phase, Phase::Dead);
         // One that has not run yet has copies too.
-        if !matches!(phase, Phase::Loaded | Phase::Waiting) || self.base_identity == 0 {
+        if !matches!(phase, Phase::Loaded | Phase::Waiting | Phase::Ended) || self.base_identity == 0 {
             self.phase = phase;
             return Err(Error::State("only a guest that was bound and waits for its next event can be trimmed"));
         }

@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use mayfly_abi::layout::{IMAGES_MAX, PAGE_BYTES, image_base};
 
+use super::Machine;
 use super::lay::is_short;
-use super::{Machine, Phase};
 use crate::error::Error;
 use crate::snapshot::{Run, Snapshot};
 
@@ -151,10 +151,12 @@ impl Machine {
     /// What the guest has written to since it was bound, whether or not it has put it back (reference counts). Meant for after the first invocation.
     ///
     /// # Errors
-    /// If there is no waiting guest, or the host refuses.
+    /// If there is no guest that was bound, and waits or has ended, or the host refuses.
     pub fn working_set(&mut self) -> Result<WorkingSet, Error> {
-        if self.phase != Phase::Waiting {
-            return Err(Error::State("only a guest that waits for its next event has a working set"));
+        if !self.is_at_rest() || self.base_identity == 0 {
+            return Err(Error::State(
+                "only a guest that was bound, and waits for its next event or has ended, has a working set",
+            ));
         }
         Ok(WorkingSet { written: ranges(&self.written_pages()?) })
     }

@@ -73,7 +73,7 @@ pub enum Command<'a> {
         /// An empty file.
         to: &'a File,
     },
-    /// Make the waiting guest the snapshot again.
+    /// Make the guest that waits, or whose program has ended, the snapshot again.
     Reset,
     /// Give back what the waiting guest has copies of for nothing.
     Trim,
@@ -118,7 +118,7 @@ pub enum Report {
 /// The end of a run.
 #[derive(Debug)]
 pub struct Stopped {
-    /// Why. All but `Next` leave the machine unusable.
+    /// Why, and with that what the machine can do next.
     pub stop: Stop,
     /// What the guest answered; meaningful after `Next`.
     pub answer: Result<Answer, BadAnswer>,
@@ -201,7 +201,7 @@ impl Shell {
     }
 
     fn report(&self, message: Message) -> Result<Report, Error> {
-        let [first, second, third, fourth, fifth, sixth, _, eighth, faults, handover_ns] = message.words;
+        let [first, second, third, fourth, fifth, sixth, _, eighth, faults, handover_ns, computed_ns] = message.words;
         Ok(match message.tag {
             report::READY => Report::Ready,
             report::BOUND => Report::Bound,
@@ -212,6 +212,7 @@ impl Shell {
                     system_calls: fifth,
                     memory_peak_bytes: sixth,
                     slept_ns: eighth,
+                    computed_ns,
                 };
                 let stop = stop_of(first, second, message.text)?;
                 let mut log = self.mailbox.long_log(message.words[LOG_WORD]);

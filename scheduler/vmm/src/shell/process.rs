@@ -73,7 +73,8 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
                 faults_before = faults_after;
                 words[HANDOVER_WORD] = received_ns.saturating_sub(sent_ns);
                 say(socket, report::STOPPED, words, text)?;
-                record = message.files.into_iter().next().map(File::from).or(record).filter(|_| stop == Stop::Next);
+                record = message.files.into_iter().next().map(File::from).or(record);
+                record = record.filter(|_| stop == Stop::Next || stop.is_end());
                 continue;
             }
             command::SAVE => {
@@ -200,8 +201,8 @@ fn stopped<'a>(stop: &'a Stop, usage: &Usage) -> ([u64; WORDS], &'a str) {
         Stop::OutOfMemory => (stop::OUT_OF_MEMORY, 0, ""),
         Stop::Violation(what) => (stop::VIOLATION, 0, what.as_str()),
     };
-    let Usage { exits, duration_ns, system_calls, memory_peak_bytes, slept_ns } = *usage;
-    (words([kind, value, exits, duration_ns, system_calls, memory_peak_bytes, 0, slept_ns]), text)
+    let Usage { exits, duration_ns, system_calls, memory_peak_bytes, slept_ns, computed_ns } = *usage;
+    (words([kind, value, exits, duration_ns, system_calls, memory_peak_bytes, 0, slept_ns, 0, 0, computed_ns]), text)
 }
 
 fn say(socket: &OwnedFd, tag: u64, words: [u64; WORDS], text: &str) -> Result<(), Error> {

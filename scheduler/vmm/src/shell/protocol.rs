@@ -14,7 +14,7 @@ use rustix::net::{
 use rustix::time::{ClockId, Timespec};
 
 /// Words in a message.
-pub(crate) const WORDS: usize = 10;
+pub(crate) const WORDS: usize = 11;
 /// Largest text of a message.
 pub(crate) const TEXT_BYTES: usize = 2048;
 /// Largest number of files beside a message.

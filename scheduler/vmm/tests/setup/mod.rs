@@ -132,11 +132,17 @@ impl Guest {
         Snapshot::open(&path_of(&file), &host().build()).expect("the snapshot that was just written")
     }
 
-    /// Nothing can be done with a guest that has failed.
-    pub fn assert_dead(&mut self) {
+    /// It cannot go on.
+    pub fn assert_ended(&mut self) {
         let state = |result: Result<(), Error>| assert!(matches!(result, Err(Error::State(_))), "{result:?}");
         state(self.machine.run(0, PATIENCE, &mut Vec::new()).map(|_| ()));
         state(self.machine.save(&tempfile::tempfile().expect("a temporary file")).map(|_| ()));
+    }
+
+    /// Nothing can be done with a guest that has failed, or was not bound and has ended.
+    pub fn assert_dead(&mut self) {
+        self.assert_ended();
+        let state = |result: Result<(), Error>| assert!(matches!(result, Err(Error::State(_))), "{result:?}");
         state(self.machine.reset().map(|_| ()));
         state(self.machine.trim().map(|_| ()));
         state(self.machine.working_set().map(|_| ()));

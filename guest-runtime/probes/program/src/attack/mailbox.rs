@@ -28,14 +28,14 @@ pub fn forged_next(payload: &[u8]) -> Vec<u8> {
     leave(0)
 }
 
-/// The same from the code segment in the payload's last word; where there is no such segment, it faults.
-pub fn next_from_segment(payload: &[u8]) -> Vec<u8> {
+/// The same from the code segment in the payload's sixth word, and with the hypercall in its last; where there is no such segment, it faults.
+pub fn call_from_segment(payload: &[u8]) -> Vec<u8> {
     forge(payload);
     let next_out = unsafe { (&raw const (*(KERNEL_TEXT as *const KernelHeader)).next_out).read_volatile() };
     unsafe {
         asm!(
             "push rcx", "push rdx", "retfq",
-            in("rcx") word(&payload[40..]), in("rdx") next_out, in("al") NEXT,
+            in("rcx") word(&payload[40..]), in("rdx") next_out, in("al") word(&payload[48..]) as u8,
             options(noreturn),
         )
     }

@@ -30,7 +30,7 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("attack-unmap", Probe::Each(signals::unmap_everything)),
     ("attack-next", Probe::Each(mailbox::forged_next)),
     ("attack-next-flags", Probe::Each(mailbox::next_with_flags)),
-    ("attack-next-segment", Probe::Each(mailbox::next_from_segment)),
+    ("attack-call-segment", Probe::Each(mailbox::call_from_segment)),
     ("attack-words", Probe::Each(mailbox::words)),
     ("attack-hypercall", Probe::Each(mailbox::hypercall_with)),
     ("attack-host-words", Probe::Each(mailbox::host_words)),

@@ -86,3 +86,40 @@ fn it_is_known_who_runs_for_long_beside_whom() {
     simulation.run_until(30 * SECOND);
     assert!(lately(&simulation).is_empty(), "there is nobody for whom to stand back");
 }
+
+#[test]
+fn who_is_held_up_by_others_does_not_run_for_long() {
+    let mut simulation = Simulation::new(1.0, &[128, 128]);
+    simulation.long_max = 7.0;
+    // Both take 80 ms in a crowd; lane 0 computes for 4 of them, lane 1 for 80.
+    let ran = |computed| Ran {
+        all: Duration::from_millis(80),
+        computed: Some(Duration::from_millis(computed)),
+        ..Ran::default()
+    };
+    let now = simulation.now();
+    let enter = |simulation: &mut Simulation, lane| {
+        let waits = Caller { lane, came_us: 0, work_us: 0, slept_us: 0, is_gone: Rc::default() };
+        let Entered::Granted(grant) = simulation.order.enter(lane, now, || waits) else { panic!("it has its turn") };
+        grant
+    };
+    for (lane, computed) in [(0, 4), (1, 80)] {
+        let grant = enter(&mut simulation, lane);
+        simulation.order.leave(grant, ran(computed));
+    }
+    let long = enter(&mut simulation, 1);
+    let _ = simulation.order.call(now);
+    // The next of lane 1 is in nobody's way at once; that of lane 0 is no long one before its time.
+    let short = enter(&mut simulation, 0);
+    let at = |ms| now + Duration::from_millis(ms);
+    let lately = |simulation: &Simulation, ms| {
+        let mut lately = simulation.order.lately(at(ms));
+        lately.sort_unstable();
+        lately
+    };
+    assert_eq!(lately(&simulation, 80), [(0, false), (1, true)]);
+    assert_eq!(lately(&simulation, 499), [(0, false), (1, true)]);
+    assert_eq!(lately(&simulation, 500), [], "both have run for long: nobody is there for whom to stand back");
+    simulation.order.leave(long, ran(80));
+    simulation.order.leave(short, ran(4));
+}
