@@ -20,7 +20,7 @@ use mayfly_benches::{
 use mayfly_load::{Target, outcome::Outcome as Fate};
 use serde_json::json;
 
-use super::{Outcome, SPIN, Stage, p99_ms, percent, pin};
+use super::{Outcome, SPIN, Stage, median, p99_ms, percent, pin};
 
 /// What a neighbour does, from so many clients who begin again as soon as they are answered.
 struct Noise {
@@ -78,47 +78,36 @@ pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
     }
     let targets = [Target::new("quiet")];
     let rate = stage.capacity(&platform, &targets)? * LOAD;
-    let quiet = || -> Outcome<(f64, f64)> {
-        let load = stage.constant(&platform, &targets, rate, stage.seconds(15.0).max(LEAST), 1)?;
+    let quiet = |seed: u64| -> Outcome<(f64, f64)> {
+        let load = stage.constant(&platform, &targets, rate, stage.seconds(15.0).max(LEAST), seed)?;
         Ok((p99_ms(load.latency), percent(load.totals.counts.of(Fate::Ok), load.totals.arrivals)))
     };
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for (at, noise) in NOISES.iter().enumerate() {
-        // Alone anew each time: the machine is not the same all the time.
-        let (p99_alone, _) = quiet()?;
-        let stop = AtomicBool::new(false);
-        let statuses = Mutex::new(BTreeMap::<u16, u64>::new());
-        let (p99, answered) = thread::scope(|scope| {
-            for client in 0..noise.clients {
-                let (stop, statuses, platform) = (&stop, &statuses, &platform);
-                scope.spawn(move || {
-                    // Not on the server's: it is what the platform does for them that is measured. If it fails, they are in the way, and seen.
-                    let _ = pin(&[stage.tool_cpu]);
-                    for round in 0.. {
-                        if stop.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        // A connection that was closed is an answer, too.
-                        let status = noise.act(platform, client, round).unwrap_or(0);
-                        *statuses.lock().expect("no panic").entry(status).or_default() += 1;
-                    }
-                });
-            }
-            thread::sleep(LEAD);
-            let seen = quiet();
-            stop.store(true, Ordering::Relaxed);
-            seen
-        })?;
-        let statuses = statuses.into_inner().expect("no panic");
+        let (mut p99s_alone, mut p99s, mut factors, mut answered) = (vec![], vec![], vec![], vec![]);
+        let mut statuses = BTreeMap::new();
+        for seed in 1..=stage.seeds {
+            // Alone anew each time: the machine is not the same all the time.
+            let (p99_alone, _) = quiet(seed)?;
+            let (p99, part) = noise.during(&platform, stage.tool_cpu, &mut statuses, || quiet(seed))?;
+            p99s_alone.push(p99_alone);
+            p99s.push(p99);
+            factors.push(p99 / p99_alone);
+            answered.push(part);
+        }
         let told: Vec<String> = statuses.iter().map(|(status, count)| format!("{count} × {status}")).collect();
-        report.amount(
-            &format!("{}: p99", noise.name),
-            p99,
-            "ms",
-            &format!("{p99_alone:.1} ms alone; the noise was answered {}", told.join(", ")),
+        let all: Vec<String> = factors.iter().map(|factor| format!("{factor:.2}")).collect();
+        let (p99_alone, p99) = (median(p99s_alone), median(p99s));
+        let notes =
+            format!("{p99_alone:.1} ms alone; seeds {} ×; the noise was answered {}", all.join(", "), told.join(", "));
+        report.amount(&format!("{}: p99", noise.name), p99, "ms", &notes);
+        report.aim(&format!("{}: p99 against alone", noise.name), Aim::AtMost(FACTOR), median(factors), "×");
+        report.aim(
+            &format!("{}: the quiet one is answered", noise.name),
+            Aim::AtLeast(ANSWERED),
+            median(answered),
+            "%",
         );
-        report.aim(&format!("{}: p99 against alone", noise.name), Aim::AtMost(FACTOR), p99 / p99_alone, "×");
-        report.aim(&format!("{}: the quiet one is answered", noise.name), Aim::AtLeast(ANSWERED), answered, "%");
         alone.push((at as f64, p99_alone));
         beside.push((at as f64, p99));
     }
@@ -129,12 +118,47 @@ pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
         y: plot::linear("ms", &series, |point| point.1),
         series,
     };
-    Ok(report.plot("noisy", &plot, "")?)
+    Ok(report.plot("noisy", &plot, "Median of the seeds.")?)
 }
 
 impl Noise {
     fn function(&self) -> String {
         self.name.replace(' ', "-")
+    }
+
+    /// What is seen meanwhile; adds the statuses that its clients were answered.
+    fn during<T>(
+        &self,
+        platform: &Platform,
+        cpu: usize,
+        statuses: &mut BTreeMap<u16, u64>,
+        seen: impl FnOnce() -> Outcome<T>,
+    ) -> Outcome<T> {
+        let stop = AtomicBool::new(false);
+        // Deployed functions have a name each.
+        let begun: u64 = statuses.values().sum();
+        let statuses = Mutex::new(statuses);
+        thread::scope(|scope| {
+            for client in 0..self.clients {
+                let (stop, statuses) = (&stop, &statuses);
+                scope.spawn(move || {
+                    // Not on the server's: it is what the platform does for them that is measured. If it fails, they are in the way, and seen.
+                    let _ = pin(&[cpu]);
+                    for round in begun.. {
+                        if stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        // A connection that was closed is an answer, too.
+                        let status = self.act(platform, client, round).unwrap_or(0);
+                        *statuses.lock().expect("no panic").entry(status).or_default() += 1;
+                    }
+                });
+            }
+            thread::sleep(LEAD);
+            let seen = seen();
+            stop.store(true, Ordering::Relaxed);
+            seen
+        })
     }
 
     /// One round of one client: the status that it was answered.
