@@ -63,7 +63,7 @@ pub(crate) struct Order<W> {
     used: f64,
     running: usize,
     waiting: usize,
-    /// The virtual time: of the last line that had a turn.
+    /// The virtual time: where a line begins that had nothing to do. Of the last one that had a turn, or of one that has waited for longer.
     now: u64,
     lines: HashMap<LaneId, Line<W>>,
     long: Long,
@@ -202,7 +202,7 @@ impl<W: Waits> Order<W> {
             line.demand = Some(line.demand.map_or(demand, |before| before + (demand - before) / 8.0));
         }
         // It was charged what such a run takes, before; now it is known.
-        let busy = ran.all.saturating_sub(ran.slept);
+        let busy = ran.computed.map_or(ran.all.saturating_sub(ran.slept), |computed| ran.bind + computed);
         let is_waiting = self.backlog.remove(&(line.virtual_time, grant.lane));
         line.virtual_time =
             (line.virtual_time + charge(busy, line.weight)).saturating_sub(charge(grant.charged, line.weight));
@@ -246,7 +246,6 @@ impl<W: Waits> Order<W> {
             if is_empty {
                 line.rest(now);
             }
-            self.now = self.now.max(virtual_time);
             return Some(Called { who, with: Ok(self.grant(lane, now)) });
         }
         None
@@ -260,10 +259,14 @@ impl<W: Waits> Order<W> {
         };
         line.ran = Some(now);
         let demand = line.demand.unwrap_or(1.0);
-        let service = line.service.value().unwrap_or_default();
-        let charged = service.mul_f64(demand);
+        let charged = line.computed.value().unwrap_or_default();
         let is_waiting = self.backlog.remove(&(line.virtual_time, lane));
-        line.virtual_time = line.virtual_time.max(self.now) + charge(charged, line.weight);
+        let begins = line.virtual_time.max(self.now);
+        line.virtual_time = begins + charge(charged, line.weight);
+        // Time goes on with each turn, also where nobody had to wait for it: else whoever comes next would have all that those have had who were alone before. But
+        // not past one who waits and has no room.
+        let waits = self.backlog.first().map_or(u64::MAX, |(waits, _)| *waits);
+        self.now = self.now.max(begins.min(waits));
         if is_waiting {
             self.backlog.insert((line.virtual_time, lane));
         }

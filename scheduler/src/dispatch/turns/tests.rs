@@ -282,6 +282,26 @@ fn a_flood_does_not_delay_its_neighbour() {
 }
 
 #[test]
+fn who_was_alone_owes_nothing_to_who_comes_later() {
+    let mut simulation = Simulation::new(1.0, &[128, 128]);
+    let begins = 60 * SECOND;
+    for ms in 0..70_000 {
+        if ms * 1000 >= begins {
+            for _ in 0..10 {
+                simulation.arrive(ms * 1000, 0, 10_000, 0);
+            }
+        }
+        if ms % 50 == 0 {
+            simulation.arrive(ms * 1000 + 500, 1, 10_000, 0);
+        }
+    }
+    simulation.run_until(71 * SECOND);
+    assert!(simulation.refused.iter().all(|refused| refused.0 == 0));
+    let wait = simulation.wait_us(1, 1.0, 0..72 * SECOND);
+    assert!(wait <= 20_000, "as if it had not been alone for a minute: {wait} µs");
+}
+
+#[test]
 fn who_has_gone_never_runs() {
     let mut simulation = Simulation::new(1.0, &[128]);
     let mut noise = Noise(7);
