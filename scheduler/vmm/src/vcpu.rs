@@ -120,6 +120,13 @@ pub(crate) fn go_on_at(vcpu: &VcpuFd, rip: u64) -> Result<(), Error> {
     set_start(vcpu, rip)
 }
 
+/// Forgets the address of the last page fault: the one register that a guest does not load, and learns from the host.
+pub(crate) fn forget_fault(vcpu: &VcpuFd) -> Result<(), Error> {
+    let mut sregs = vcpu.get_sregs().map_err(Error::kvm("reading the system registers"))?;
+    sregs.cr2 = 0;
+    vcpu.set_sregs(&sregs).map_err(Error::kvm("setting the system registers"))
+}
+
 /// How far the guest's time stamp counter is ahead of the host's.
 ///
 /// On PVM the guest reads the host's counter whatever KVM believes; there the offset that KVM reports is not applied.

@@ -549,7 +549,7 @@ fn a_forged_next_is_undone_by_a_reset() {
     let mut guest = Guest::bound(&snapshot, None);
     let before = guest.machine.memory().expect("memory").to_vec();
     let forge = |answer_bytes: u64, log_bytes: u64, header: u64| {
-        words([answer_bytes, log_bytes, 0, response, header, NO_FLAGS])
+        words([answer_bytes, log_bytes, 0, response, header, NO_FLAGS, u64::from(hypercall::NEXT)])
     };
     for (payload, expected) in [
         (forge(0, 0, 0), Some(BadAnswer::Missing)),
@@ -582,24 +582,49 @@ fn a_guest_that_has_not_taken_its_seed_does_not_go_on() {
 #[test]
 fn flags_do_not_outlive_a_reset() {
     const TRAP: u64 = 1 << 8;
-    let echo_again = |flags: u64| {
+    let echo_again = |flags: u64, call: u8| {
         let mut guest = Guest::new("attack-next-flags");
         let snapshot = guest.save();
         let mut guest = Guest::bound(&snapshot, None);
-        let outcome = guest.invoke(&words([0, 0, 0, 0, 0, flags]));
-        if outcome.stop == Stop::Next {
+        let outcome = guest.invoke(&words([0, 0, 0, 0, 0, flags, u64::from(call)]));
+        if outcome.stop == Stop::Next || outcome.stop.is_end() {
             guest.machine.reset().expect("reset");
-            let next = guest.invoke(&words([0, 0, 0, 0, 0, 0]));
-            assert_eq!(next.stop, Stop::Next, "flags {flags:#x} were left for the next invocation");
+            let next = guest.invoke(&words([0, 0, 0, 0, 0, 0, u64::from(hypercall::NEXT)]));
+            assert_eq!(next.stop, Stop::Next, "flags {flags:#x} were left for the next invocation by {call}");
         }
         outcome
     };
-    let outcome = echo_again(TRAP);
-    assert_ne!(outcome.stop, Stop::Next, "a guest that stops with the trap flag set is not one of ours");
+    for call in [hypercall::NEXT, hypercall::EXIT, hypercall::PANIC] {
+        let stop = echo_again(TRAP, call).stop;
+        assert!(
+            stop != Stop::Next && !stop.is_end(),
+            "a guest that stops with the trap flag set is not one of ours: {stop:?}"
+        );
+    }
     // Direction, alignment check, nested task, arithmetic.
     for flags in [1 << 10, 1 << 18, 1 << 14, 0x8d5, 1 << 21] {
-        echo_again(flags);
+        echo_again(flags, hypercall::NEXT);
+        echo_again(flags, hypercall::EXIT);
     }
+}
+
+/// Nor where a page fault was: the host tells a guest that, for only the host can read it.
+#[test]
+fn a_faults_address_does_not_outlive_a_reset() {
+    const SECRET: u64 = 0x1234_5678_9000;
+    let snapshot = Guest::new("attack-fault-address").save();
+    let mut guest = Guest::bound(&snapshot, None);
+    let asked = |guest: &mut Guest| {
+        let outcome = guest.invoke(&words([0]));
+        u64::from_le_bytes(outcome.payload().try_into().expect("a word"))
+    };
+    let before = asked(&mut guest);
+    guest.machine.reset().expect("reset");
+    let outcome = guest.invoke(&words([SECRET]));
+    assert!(outcome.stop.is_end(), "{outcome:?}");
+    guest.machine.reset().expect("reset");
+    let after = asked(&mut guest);
+    assert_ne!(after, SECRET, "first {before:#x}");
 }
 
 /// The same for the code segment, where a guest finds another one: PVM lets it use those of its host.
@@ -614,6 +639,8 @@ fn segments_do_not_outlive_a_reset() {
         if outcome.stop == Stop::Next || is_end {
             if let Err(why) = guest.machine.reset() {
                 assert!(is_end, "{why}: it had asked for the next event");
+                assert!(why.to_string().contains("a code segment that is not its own"), "{why}");
+                assert_ne!((segment * 8) | 3, u64::from(selector::USER_CODE), "{why}");
                 continue;
             }
             let next = guest.invoke(&forged_from(u64::from(selector::USER_CODE), hypercall::NEXT));

@@ -139,6 +139,8 @@ pub struct Machine {
     top: Option<Top>,
     /// All that the bind has copied is still there: there has been no reset since.
     has_new_copies: bool,
+    /// The guest has asked for the address of a page fault since it was bound or reset.
+    has_faulted: bool,
     tmp_bytes: u64,
     /// Generations so far, and the number of the present one. The mailbox has it too, but there the guest could change it.
     generations: u64,
@@ -186,6 +188,7 @@ impl Machine {
             base_identity: 0,
             top: None,
             has_new_copies: false,
+            has_faulted: false,
             tmp_bytes: 0,
             generations: 0,
             generation: 0,

@@ -73,6 +73,9 @@ impl Machine {
         self.restored = true;
         self.is_reset = true;
         self.new_generation()?;
+        if std::mem::take(&mut self.has_faulted) || has_ended {
+            vcpu::forget_fault(&self.vcpu)?;
+        }
         if has_ended {
             vcpu::go_on_at(&self.vcpu, self.kernel()?.resume)?;
         }

@@ -192,10 +192,15 @@ impl Machine {
                 Ok(Left::ToGoOn)
             }
             hypercall::PAGE_FAULT => {
+                self.has_faulted = true;
                 let address = self.fault_address()?;
                 let answer = if self.give_around(address)? { hypercall::MEMORY_GIVEN } else { address };
                 self.mailbox.set_host_word(offset_of!(HostWords, fault_address), answer);
                 Ok(Left::ToGoOn)
+            }
+            // As in NEXT: no kernel ends so.
+            hypercall::EXIT | hypercall::PANIC if self.vcpu.sync_regs().regs.rflags & TRAP_FLAG != 0 => {
+                Ok(Left::Ended(Stop::Violation("the guest has ended with the trap flag set".into())))
             }
             hypercall::EXIT => Ok(Left::Ended(self.exited())),
             hypercall::PANIC => Ok(Left::Ended(self.last_words()?)),

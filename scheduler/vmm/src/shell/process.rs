@@ -74,7 +74,7 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
                 words[HANDOVER_WORD] = received_ns.saturating_sub(sent_ns);
                 say(socket, report::STOPPED, words, text)?;
                 record = message.files.into_iter().next().map(File::from).or(record);
-                record = record.filter(|_| stop == Stop::Next || stop.is_end());
+                record = record.filter(|_| stop == Stop::Next);
                 continue;
             }
             command::SAVE => {

@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::mem::offset_of;
 
-use mayfly_abi::hypercall::{NEXT, PORT};
+use mayfly_abi::hypercall::{NEXT, PAGE_FAULT, PORT};
 use mayfly_abi::layout::{KERNEL_TEXT, KernelHeader, MAILBOX};
 use mayfly_abi::mailbox::{ANSWER, BYTES, Control, GuestWords, HostWords};
 
@@ -25,7 +25,7 @@ fn generation() -> u64 {
 /// the log, added to the generation, first two words of the answer record.
 pub fn forged_next(payload: &[u8]) -> Vec<u8> {
     forge(payload);
-    leave(0)
+    leave(0, NEXT)
 }
 
 /// The same from the code segment in the payload's sixth word, and with the hypercall in its last; where there is no such segment, it faults.
@@ -44,7 +44,7 @@ pub fn call_from_segment(payload: &[u8]) -> Vec<u8> {
 /// The same with flags from the payload's last word.
 pub fn next_with_flags(payload: &[u8]) -> Vec<u8> {
     forge(payload);
-    leave(word(&payload[40..]))
+    leave(word(&payload[40..]), word(&payload[48..]) as u8)
 }
 
 fn forge(payload: &[u8]) {
@@ -57,8 +57,8 @@ fn forge(payload: &[u8]) {
     }
 }
 
-/// With `iretq`, so that a trap flag does not strike before the kernel's `out` was executed.
-fn leave(flags: u64) -> ! {
+/// By that hypercall, from where the kernel makes NEXT. With `iretq`, so that a trap flag does not strike before the kernel's `out` was executed.
+fn leave(flags: u64, call: u8) -> ! {
     unsafe {
         let next_out = (&raw const (*(KERNEL_TEXT as *const KernelHeader)).next_out).read_volatile();
         asm!(
@@ -68,7 +68,7 @@ fn leave(flags: u64) -> ! {
             "pcmpeqb xmm0, xmm0", "pcmpeqb xmm15, xmm15", "fldpi", "fldpi",
             "iretq",
             data = const mayfly_abi::layout::selector::USER_DATA, code = const mayfly_abi::layout::selector::USER_CODE,
-            in("rcx") flags, in("r15") next_out, in("al") NEXT, in("rdi") u64::MAX, in("rsi") u64::MAX, in("rdx") u64::MAX,
+            in("rcx") flags, in("r15") next_out, in("al") call, in("rdi") u64::MAX, in("rsi") u64::MAX, in("rdx") u64::MAX,
             options(noreturn),
         )
     }
@@ -88,6 +88,16 @@ pub fn hypercall_with(payload: &[u8]) -> Vec<u8> {
     unsafe { asm!("out {port}, al", port = const PORT, in("al") payload[0]) };
     unsafe { (&raw mut (*guest()).log_bytes).write_volatile(0) };
     b"returned".to_vec()
+}
+
+/// Reads the address in the payload's word; if that is 0, asks the host which address was the last that could not be read.
+pub fn fault_address(payload: &[u8]) -> Vec<u8> {
+    let address = word(payload);
+    if address != 0 {
+        return vec![unsafe { (address as *const u8).read_volatile() }];
+    }
+    unsafe { asm!("out {port}, al", port = const PORT, in("al") PAGE_FAULT) };
+    unsafe { (&raw const (*host()).fault_address).read_volatile() }.to_le_bytes().to_vec()
 }
 
 /// Fills all of the host's words with the payload's word, and claims to have taken the seed of that generation.

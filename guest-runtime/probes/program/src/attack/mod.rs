@@ -33,6 +33,7 @@ pub const PROBES: &[(&str, Probe)] = &[
     ("attack-call-segment", Probe::Each(mailbox::call_from_segment)),
     ("attack-words", Probe::Each(mailbox::words)),
     ("attack-hypercall", Probe::Each(mailbox::hypercall_with)),
+    ("attack-fault-address", Probe::Each(mailbox::fault_address)),
     ("attack-host-words", Probe::Each(mailbox::host_words)),
     ("attack-race", Probe::Each(mailbox::scribble)),
 ];
