@@ -81,6 +81,8 @@ pub struct Timing {
     pub total: Duration,
     /// Of an instance whose memory was put back: how long that took, after the invocation before.
     pub reset: Option<Duration>,
+    /// Processor time that the machine had for the run; zero if that is not known.
+    pub compute: Duration,
     /// Times that the guest left its vCPU by itself.
     pub exits: u64,
     /// Page faults of the VM process during the run.

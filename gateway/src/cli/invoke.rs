@@ -95,6 +95,7 @@ fn timing_table(header: &str) -> String {
             "answer" => "making the answer",
             "total" => "all of it",
             "reset" => "putting the memory back, after the invocation before",
+            "compute" => "processor time of the machine for it",
             "exits" => "times that the guest left the vCPU",
             "faults" => "page faults",
             "start" => "what it ran on",

@@ -8,7 +8,7 @@ use std::{
 use mayfly_scheduler::{Outcome, Start};
 
 /// Its parts in their order, one beginning where the one before ends, in milliseconds; then what is no part: the whole, the reset that was before
-/// it, counts, and when `receive` began. `receive` is the time until the platform had the event; `total` ends at `now`.
+/// it, the machine's processor time, counts, and when `receive` began. `receive` is the time until the platform had the event; `total` ends at `now`.
 pub(super) fn server_timing(outcome: &Outcome, receive: Duration, total: Duration, now: SystemTime) -> String {
     let timing = &outcome.timing;
     let began = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(total);
@@ -23,6 +23,7 @@ pub(super) fn server_timing(outcome: &Outcome, receive: Duration, total: Duratio
         ("answer", Some(timing.answer)),
         ("total", Some(total)),
         ("reset", timing.reset),
+        ("compute", Some(timing.compute)),
     ];
     let mut text = String::with_capacity(256);
     for (name, duration) in durations {
@@ -73,6 +74,7 @@ mod tests {
                 run: Duration::from_nanos(5_432_100),
                 report: ms(6),
                 answer: ms(7),
+                compute: ms(5),
                 exits: 1,
                 faults: 12,
                 ..Timing::default()
@@ -81,11 +83,11 @@ mod tests {
             memory_peak_bytes: 0,
         };
         let warm = "receive;dur=1.0000, queue;dur=2.0000, handover;dur=4.0000, run;dur=5.4321, report;dur=6.0000, answer;dur=7.0000, \
-                    total;dur=30.0000, exits;desc=\"1\", faults;desc=\"12\", start;desc=warm, began;desc=\"1790000000.020000000\"";
+                    total;dur=30.0000, compute;dur=5.0000, exits;desc=\"1\", faults;desc=\"12\", start;desc=warm, began;desc=\"1790000000.020000000\"";
         assert_eq!(server_timing(&outcome, ms(1), ms(30), now), warm);
         (outcome.start, outcome.timing.reset) = (Start::Fresh, Some(ms(8)));
         let fresh = server_timing(&outcome, ms(1), ms(30), now);
-        assert!(fresh.contains("total;dur=30.0000, reset;dur=8.0000, exits;") && !fresh.contains("bind"), "{fresh}");
+        assert!(fresh.contains("total;dur=30.0000, reset;dur=8.0000, compute;") && !fresh.contains("bind"), "{fresh}");
         (outcome.start, outcome.timing.reset, outcome.timing.bind) = (Start::Bound, None, ms(3));
         let bound = server_timing(&outcome, ms(1), ms(30), now);
         assert!(bound.contains("queue;dur=2.0000, bind;dur=3.0000, handover;") && !bound.contains("reset"), "{bound}");

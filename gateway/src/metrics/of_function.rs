@@ -1,6 +1,6 @@
 //! The metrics of one function.
 
-use std::fmt;
+use std::{fmt, sync::atomic::AtomicU64};
 
 use mayfly_scheduler::{Answer, Outcome, Refusal, Start, ThrottleReason};
 use prometheus_client::{
@@ -36,6 +36,8 @@ pub(super) struct OfFunction {
     /// Refused for another reason.
     refusals: Counter,
     queue: Histogram,
+    /// Seconds.
+    compute: Counter<f64, AtomicU64>,
     bind: Histogram,
     reset: Histogram,
 }
@@ -61,6 +63,7 @@ impl Default for OfFunction {
             throttles: Default::default(),
             refusals: Counter::default(),
             queue: distribution(),
+            compute: Counter::default(),
             bind: distribution(),
             reset: distribution(),
         }
@@ -77,6 +80,7 @@ impl OfFunction {
         };
         by_start.duration.observe(outcome.timing.total.as_secs_f64());
         by_start.run.observe(outcome.timing.run.as_secs_f64());
+        self.compute.inc_by(outcome.timing.compute.as_secs_f64());
         self.queue.observe(outcome.timing.queue.as_secs_f64());
         if outcome.start == Start::Bound {
             self.bind.observe(outcome.timing.bind.as_secs_f64());
@@ -135,6 +139,11 @@ pub(super) fn encode(functions: &[(&str, &OfFunction)], encoder: &mut Descriptor
     of_all("bind", help, seconds, histogram, |function, metrics, metric| {
         let labels = [("function", function), ("qualifier", LATEST)];
         metrics.bind.encode(metric.encode_family(&labels)?)
+    })?;
+    let help = "Processor time of the machines in invocations";
+    of_all("invocation_compute", help, seconds, counter, |function, metrics, metric| {
+        let labels = [("function", function), ("qualifier", LATEST)];
+        metrics.compute.encode(metric.encode_family(&labels)?)
     })?;
     let help = "Putting a machine's memory back after an invocation, noted at the next one";
     of_all("reset", help, seconds, histogram, |function, metrics, metric| {

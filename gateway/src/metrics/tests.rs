@@ -18,6 +18,7 @@ fn outcome(start: Start, answer: Answer, total: Duration) -> Outcome {
             queue: Duration::from_micros(10),
             bind: Duration::from_millis(2),
             handover: Duration::from_micros(5),
+            compute: Duration::from_millis(1500),
             exits: 1,
             faults: 300,
             ..Timing::default()
@@ -83,6 +84,7 @@ fn what_happened_is_told_by_function_and_start() {
     has(&text, &format!("mayfly_invocation_duration_seconds_count{{{labels},start=\"warm\"}} 2"));
     has(&text, &format!("mayfly_bind_seconds_count{{{labels}}} 1"));
     has(&text, &format!("mayfly_invocation_run_seconds_count{{{labels},start=\"warm\"}} 2"));
+    has(&text, &format!("mayfly_invocation_compute_seconds_total{{{labels}}} 4.5"));
     for (part, le, count) in [("receive", "0.000004", 2), ("handover", "0.000004", 0), ("handover", "0.000008", 2)] {
         has(
             &text,

@@ -171,7 +171,12 @@ impl Flight {
         let ready = errand.clock.now();
         let running = match instance.run(event, timeout, record) {
             Ok(running) => running,
-            Err(gone) => return Err((Box::new(errand), gone)),
+            Err(gone) => {
+                if is_recorded {
+                    lane.working_set().not_recorded();
+                }
+                return Err((Box::new(errand), gone));
+            }
         };
         let format = configuration.logging.format;
         let mut log = InvocationLog::new(errand.log.clone(), errand.clock, format, &stream, &invocation.request_id);
@@ -216,7 +221,8 @@ impl Flight {
         // It may have been told to go at this very moment.
         let must_go = seat.tenant.end() || is_evicted;
         let instance = running.settle(&stop).filter(|_| !must_go);
-        if is_recorded && instance.is_none() {
+        // What one that ended has written says little of others.
+        if is_recorded && (instance.is_none() || stop.is_end()) {
             lane.working_set().not_recorded();
         }
         dispose(instance, seat, &lane, if has_failed { StateMode::Fresh } else { errand.mode });
@@ -237,8 +243,7 @@ impl Flight {
     fn timing(&self, usage: &Usage, stopped_at: Instant) -> Timing {
         let waited = self.began.saturating_duration_since(self.errand.accepted);
         let instance = self.running.instance();
-        // The bind may have begun before this invocation came, for another.
-        let bind = if self.start == Start::Bound { instance.bind.min(waited) } else { Duration::ZERO };
+        let bind = self.bind();
         let away = stopped_at.saturating_duration_since(self.ready);
         let handover = usage.handover.min(away);
         let run = usage.duration.min(away - handover);
@@ -249,10 +254,17 @@ impl Flight {
             run,
             report: away - handover - run,
             reset: (self.start == Start::Fresh).then_some(instance.reset),
+            compute: usage.computed,
             exits: usage.exits,
             faults: usage.faults,
             ..Timing::default()
         }
+    }
+
+    /// How long it waited for a bind, which may have begun before this invocation came, for another.
+    fn bind(&self) -> Duration {
+        let waited = self.began.saturating_duration_since(self.errand.accepted);
+        if self.start == Start::Bound { self.running.instance().bind.min(waited) } else { Duration::ZERO }
     }
 
     /// It had to go, for the host is short of memory.
@@ -272,6 +284,9 @@ impl Flight {
     fn lost(mut self, gone: &Gone) -> Refusal {
         self.log.say(format!("mayfly: {gone}"));
         tracing::error!(function = self.errand.invocation.function, %gone, "an invocation was lost");
+        if self.is_recorded {
+            self.lane.working_set().not_recorded();
+        }
         dispose(None, self.seat, &self.lane, self.errand.mode);
         Refusal::Platform(format!("the invocation was lost: {gone}"))
     }
@@ -352,7 +367,8 @@ impl Following {
                 Ok(flight.evict(taken_bytes))
             }
             Ok(Ok(stopped)) => {
-                let usage = stopped.usage;
+                // Also if its caller goes while its log is read.
+                turn.note(flight.bind(), &stopped.usage);
                 let is_long = stopped.log.len() > limits::LOG_AT_ONCE_BYTES;
                 let conclude = move || flight.conclude(stopped, None);
                 // Other invocations are not to wait for this one's log.
@@ -362,7 +378,6 @@ impl Following {
                 } else {
                     conclude()
                 };
-                turn.note(outcome.timing.bind, &usage);
                 Ok(outcome)
             }
             Ok(Err(gone)) => {

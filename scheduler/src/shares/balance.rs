@@ -40,27 +40,36 @@ pub(super) struct Took {
     pub(super) used: Duration,
 }
 
-/// What each should have had of what all have had; `None` of those that had what they wanted. Who had all of his weight and took less than his part wanted no
-/// more, however long his invocations run: what he leaves is the others', by their weights.
-pub(super) fn fair(all: &[Took]) -> Vec<Option<Duration>> {
+/// What one should have had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fair {
+    pub(super) part: Duration,
+    /// He had what he wanted, which was less.
+    pub(super) is_content: bool,
+}
+
+/// What each should have had of what all have had. Who had all of his weight and took less than his part wanted no more, however long his invocations run: what
+/// he leaves is the others', by their weights.
+pub(super) fn fair(all: &[Took]) -> Vec<Fair> {
     let (mut rest, mut weights) =
         (all.iter().map(|took| took.used).sum::<Duration>(), all.iter().map(|took| took.weight).sum::<u64>());
-    let mut is_content = vec![false; all.len()];
+    let mut parts: Vec<Option<Duration>> = vec![None; all.len()];
     let part = |weight: u64, rest: Duration, weights: u64| rest.mul_f64(weight as f64 / weights.max(1) as f64);
     loop {
         let content = |(at, took): (usize, &Took)| {
-            (!is_content[at] && !took.stood_back && took.used < part(took.weight, rest, weights)).then_some(at)
+            let part = part(took.weight, rest, weights);
+            (parts[at].is_none() && !took.stood_back && took.used < part).then_some((at, part))
         };
-        let Some(at) = all.iter().enumerate().find_map(content) else { break };
-        is_content[at] = true;
+        let Some((at, content)) = all.iter().enumerate().find_map(content) else { break };
+        parts[at] = Some(content);
         rest = rest.saturating_sub(all[at].used);
         weights -= all[at].weight;
     }
-    is_content
-        .iter()
-        .zip(all)
-        .map(|(is_content, took)| (!is_content).then(|| part(took.weight, rest, weights)))
-        .collect()
+    let fair = |(content, took): (&Option<Duration>, &Took)| Fair {
+        part: content.unwrap_or_else(|| part(took.weight, rest, weights)),
+        is_content: content.is_some(),
+    };
+    parts.iter().zip(all).map(fair).collect()
 }
 
 #[cfg(test)]
@@ -104,7 +113,9 @@ mod tests {
     #[test]
     fn who_takes_little_leaves_the_rest_to_the_others() {
         let took = |weight, stood_back, ms| Took { weight, stood_back, used: Duration::from_millis(ms) };
-        let fair = |all: &[Took]| fair(all).iter().map(|fair| fair.map(|fair| fair.as_millis())).collect::<Vec<_>>();
+        let fair = |all: &[Took]| -> Vec<_> {
+            fair(all).iter().map(|fair| (!fair.is_content).then_some(fair.part.as_millis())).collect()
+        };
         // One computes and stood back, one floods, and twenty are called now and then.
         let mut all = vec![took(100, true, 5), took(100, false, 43)];
         all.extend(vec![took(100, false, 0); 20]);

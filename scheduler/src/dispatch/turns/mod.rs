@@ -50,7 +50,7 @@ pub(crate) struct Turn {
     turns: Arc<Turns>,
     grant: Option<Grant>,
     began: Instant,
-    ran: Ran,
+    ran: Option<Ran>,
 }
 
 /// Turns, in numbers.
@@ -108,7 +108,7 @@ impl Turns {
     }
 
     fn turn(self: &Arc<Self>, grant: Grant, began: Instant) -> Turn {
-        Turn { turns: self.clone(), grant: Some(grant), began, ran: Ran::default() }
+        Turn { turns: self.clone(), grant: Some(grant), began, ran: None }
     }
 
     /// Lets those run whose turn it is.
@@ -169,19 +169,23 @@ impl Turn {
     /// Notes how long it took to bind an instance, how long the guest slept (its processor was free for others meanwhile), and how long it computed.
     pub(crate) fn note(&mut self, bind: Duration, usage: &Usage) {
         let computed = Some(usage.computed).filter(|computed| !computed.is_zero());
-        self.ran = Ran { bind, slept: usage.slept, computed, ..self.ran };
+        let Usage { duration: run, slept, .. } = *usage;
+        self.ran = Some(Ran { bind, run, slept, computed, ..Ran::default() });
     }
 
     /// Notes that it was ended, or lost.
     pub(crate) fn cut_short(&mut self) {
-        self.ran.is_cut_short = true;
+        self.ran = Some(Ran { is_cut_short: true, ..Ran::default() });
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(grant) = self.grant.take() {
-            self.turns.order().leave(grant, Ran { all: self.began.elapsed(), ..self.ran });
+            // One of which nothing was noted had no instance.
+            let none = Ran { is_cut_short: true, ..Ran::default() };
+            let ran = self.ran.map_or(none, |ran| Ran { all: self.began.elapsed(), ..ran });
+            self.turns.order().leave(grant, ran);
             self.turns.call();
         }
     }

@@ -12,7 +12,7 @@
 //! later all of them, and no answer more. A line that was overloaded just before is so again sooner.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
@@ -63,7 +63,7 @@ pub(crate) struct Order<W> {
     used: f64,
     running: usize,
     waiting: usize,
-    /// The virtual time: where a line begins that had nothing to do. Of the last one that had a turn, or of one that has waited for longer.
+    /// The virtual time, where a line begins that had nothing to do: of the last one that had a turn.
     now: u64,
     lines: HashMap<LaneId, Line<W>>,
     long: Long,
@@ -88,12 +88,25 @@ pub(crate) struct Ran {
     pub(crate) all: Duration,
     /// Of that, until an instance was bound.
     pub(crate) bind: Duration,
+    /// Of that, in the machine.
+    pub(crate) run: Duration,
     /// Of that, the guest slept.
     pub(crate) slept: Duration,
     /// The processor time that it took, however long it had to wait for that; none if that is not known.
     pub(crate) computed: Option<Duration>,
     /// It was ended, or lost.
     pub(crate) is_cut_short: bool,
+}
+
+impl Ran {
+    /// What others could not have of a processor because of it. A process may say of itself what it wants: not more than was seen from here.
+    fn busy(&self) -> Duration {
+        let awake = self.all.saturating_sub(self.slept);
+        let Some(computed) = self.computed else { return awake };
+        // What the server did for it, before and after the run.
+        let beside = self.all.saturating_sub(self.run);
+        (beside + computed).min(awake)
+    }
 }
 
 /// What becomes of one who enters.
@@ -198,14 +211,17 @@ impl<W: Waits> Order<W> {
             let awake = service.saturating_sub(ran.slept);
             let demand = if service.is_zero() { 1.0 } else { awake.as_secs_f64() / service.as_secs_f64() };
             let demand = demand.max(DEMAND_MIN);
-            line.computed.add(ran.computed.unwrap_or(awake));
+            line.computed.add(ran.computed.unwrap_or(awake).min(awake));
             line.demand = Some(line.demand.map_or(demand, |before| before + (demand - before) / 8.0));
         }
         // It was charged what such a run takes, before; now it is known.
-        let busy = ran.computed.map_or(ran.all.saturating_sub(ran.slept), |computed| ran.bind + computed);
         let is_waiting = self.backlog.remove(&(line.virtual_time, grant.lane));
-        line.virtual_time =
-            (line.virtual_time + charge(busy, line.weight)).saturating_sub(charge(grant.charged, line.weight));
+        let most = self.now.saturating_add(charge(OWED_MAX, line.weight));
+        line.virtual_time = line
+            .virtual_time
+            .saturating_add(charge(ran.busy(), line.weight))
+            .saturating_sub(charge(grant.charged, line.weight))
+            .min(most);
         if is_waiting {
             self.backlog.insert((line.virtual_time, grant.lane));
         }
@@ -259,14 +275,13 @@ impl<W: Waits> Order<W> {
         };
         line.ran = Some(now);
         let demand = line.demand.unwrap_or(1.0);
-        let charged = line.computed.value().unwrap_or_default();
+        let charged = line.computed.value().unwrap_or_default().min(OWED_MAX);
         let is_waiting = self.backlog.remove(&(line.virtual_time, lane));
-        let begins = line.virtual_time.max(self.now);
-        line.virtual_time = begins + charge(charged, line.weight);
-        // Time goes on with each turn, also where nobody had to wait for it: else whoever comes next would have all that those have had who were alone before. But
-        // not past one who waits and has no room.
-        let waits = self.backlog.first().map_or(u64::MAX, |(waits, _)| *waits);
-        self.now = self.now.max(begins.min(waits));
+        // Who could not run for long, because of long ones of his own, does not have all of that ahead of others then.
+        let begins = line.virtual_time.max(self.now.saturating_sub(charge(OWED_MAX, line.weight)));
+        line.virtual_time = begins.saturating_add(charge(charged, line.weight));
+        // Time goes on with each turn, also where nobody had to wait for it: else whoever comes next would have all that those have had who were alone before.
+        self.now = self.now.max(begins);
         if is_waiting {
             self.backlog.insert((line.virtual_time, lane));
         }
@@ -324,21 +339,22 @@ impl<W: Waits> Order<W> {
 
     /// Lanes that have run lately, and whether they run for long now; none at all if there are not both kinds.
     pub(crate) fn lately(&self, now: Instant) -> Vec<(LaneId, bool)> {
-        let long = self.long.lanes(now, |lane| {
-            let computes = self.lines.get(&lane).and_then(|line| line.computed.value());
-            let is_short = computes.is_some_and(|computes| computes <= self.rules.long);
-            self.rules.long * if is_short { CROWD } else { 1 }
-        });
-        if long.is_empty() {
-            return Vec::new();
-        }
+        let is_known_short = |lane: &LaneId| {
+            let computes = self.lines.get(lane).and_then(|line| line.computed.value());
+            computes.is_some_and(|computes| computes <= self.rules.long)
+        };
+        let mut long = self.long.lanes(now, |lane| self.rules.long * if is_known_short(&lane) { CROWD } else { 1 });
         let is_late = |line: &Line<W>| line.ran.is_some_and(|ran| now.saturating_duration_since(ran) < LATELY);
-        let short = self.lines.iter().filter(|(lane, line)| is_late(line) && !long.contains(lane));
-        let short: Vec<(LaneId, bool)> = short.map(|(&lane, _)| (lane, false)).collect();
+        let late = self.lines.iter().filter(|(_, line)| is_late(line)).map(|(&lane, _)| lane);
+        let mut short: HashSet<LaneId> = late.filter(|lane| !long.contains(lane)).collect();
         if short.is_empty() {
+            // Those that are known for short runs run for long because of the others.
+            (short, long) = long.into_iter().partition(is_known_short);
+        }
+        if short.is_empty() || long.is_empty() {
             return Vec::new();
         }
-        long.into_iter().map(|lane| (lane, true)).chain(short).collect()
+        long.into_iter().map(|lane| (lane, true)).chain(short.into_iter().map(|lane| (lane, false))).collect()
     }
 
     /// Sets how many processors may be in use.
@@ -356,6 +372,8 @@ impl<W: Waits> Order<W> {
 const ROUNDING: f64 = 1e-6;
 /// So many times as long as long ones run those of a function that is known for short ones, until they are taken for long and not for held up by others.
 const CROWD: u32 = 10;
+/// A line owes others, or is owed by them, no more than this of a processor: what lies further back is forgotten, as in the shares of the processors.
+const OWED_MAX: Duration = Duration::from_millis(500);
 /// However long it sleeps, an invocation uses this much of a processor.
 const DEMAND_MIN: f64 = 0.02;
 /// So many long ones may run beside what has its turn on each processor: more only make each other slow.

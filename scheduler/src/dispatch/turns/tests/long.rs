@@ -89,8 +89,8 @@ fn it_is_known_who_runs_for_long_beside_whom() {
 
 #[test]
 fn who_is_held_up_by_others_does_not_run_for_long() {
-    let mut simulation = Simulation::new(1.0, &[128, 128]);
-    simulation.long_max = 7.0;
+    let mut simulation = Simulation::new(2.0, &[128, 128, 128]);
+    simulation.long_max = 14.0;
     // Both take 80 ms in a crowd; lane 0 computes for 4 of them, lane 1 for 80.
     let ran = |computed| Ran {
         all: Duration::from_millis(80),
@@ -119,7 +119,59 @@ fn who_is_held_up_by_others_does_not_run_for_long() {
     };
     assert_eq!(lately(&simulation, 80), [(0, false), (1, true)]);
     assert_eq!(lately(&simulation, 499), [(0, false), (1, true)]);
-    assert_eq!(lately(&simulation, 500), [], "both have run for long: nobody is there for whom to stand back");
+    assert_eq!(lately(&simulation, 500), [(0, false), (1, true)], "it is known for short runs: the other holds it up");
+    let third = enter(&mut simulation, 2);
+    assert_eq!(lately(&simulation, 499), [(0, false), (1, true), (2, true)], "of one that never ran nothing is known");
+    simulation.order.leave(third, ran(4));
+    assert_eq!(lately(&simulation, 500), [(0, true), (1, true), (2, false)], "but so long is its own doing");
     simulation.order.leave(long, ran(80));
     simulation.order.leave(short, ran(4));
+}
+
+#[test]
+fn a_minute_is_not_paid_for_with_a_minute() {
+    // Lane 0 has a processor for a minute, when nobody else wants it; then it takes 10 ms, 20 times a second, and lane 1 all that it can get.
+    let mut simulation = Simulation::new(1.0, &[128, 128]);
+    simulation.long_max = 7.0;
+    let begins = 60 * SECOND;
+    simulation.arrive(0, 0, begins, 0);
+    for ms in 60_000..80_000 {
+        for _ in 0..5 {
+            simulation.arrive(ms * 1000, 1, 10_000, 0);
+        }
+        if ms % 50 == 0 {
+            simulation.arrive(ms * 1000 + 500, 0, 10_000, 0);
+        }
+    }
+    simulation.run_until(81 * SECOND);
+    assert!(simulation.refused.iter().all(|refused| refused.0 == 1));
+    let (first, later) = (begins..begins + 3 * SECOND, begins + 3 * SECOND..82 * SECOND);
+    let wait = simulation.wait_us(0, 1.0, first);
+    assert!(wait <= SECOND, "half a second is held against it, and no more: {wait} µs");
+    let wait = simulation.wait_us(0, 1.0, later);
+    assert!(wait <= 20_000, "then it is level: {wait} µs");
+}
+
+#[test]
+fn who_waits_without_room_does_not_stop_time() {
+    // Lane 0 has one that runs for a minute and one that waits for it. Lane 1 takes 10 ms, 20 times a second; lane 2 comes later, with all that it can send.
+    let mut simulation = Simulation::new(1.0, &[128, 128, 128]);
+    simulation.long_max = 7.0;
+    for _ in 0..2 {
+        simulation.arrive(0, 0, 60 * SECOND, 0);
+    }
+    for ms in 100..50_000 {
+        if ms >= 40_000 {
+            for _ in 0..5 {
+                simulation.arrive(ms * 1000, 2, 5000, 0);
+            }
+        }
+        if ms % 50 == 0 {
+            simulation.arrive(ms * 1000 + 500, 1, 10_000, 0);
+        }
+        simulation.call();
+    }
+    assert!(simulation.refused.iter().all(|refused| refused.0 == 2));
+    let wait = simulation.wait_us(1, 1.0, 0..50 * SECOND);
+    assert!(wait <= 20_000, "as if lane 2 had always been there: {wait} µs");
 }
