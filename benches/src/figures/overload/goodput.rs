@@ -1,10 +1,11 @@
 //! Goodput at 0.8, 1, 2, 5 and 10 times the capacity, of a function that computes and of a mix of five.
 //!
-//! Capacity is what clients that wait for their answers get. The peak is the largest median goodput of all multiples: of the work in it, each answer counted as
-//! the processor time that one of its function takes. Turns are fair between functions, so under overload a mix has more answers of those that
-//! take little, and their number grows past what was ever capacity.
+//! Capacity is what clients that wait for their answers get. Goodput is judged by the work in it: the processor time that the machines had for what was answered, as the
+//! platform counts it. Turns are fair between functions, so under overload a mix has more answers of those that take little, and their number grows past what
+//! was ever capacity; and a processor that shares its core with a neighbour of the host's does the same work in half as much time at one moment as at another.
+//! The peak is the largest median of all multiples. Where less was offered than that, by the time that each arrival takes then, all of it is to be answered.
 
-use std::{collections::BTreeMap, fmt::Write, io, thread, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, thread, time::Duration};
 
 use mayfly_benches::{
     platform::Platform,
@@ -12,7 +13,7 @@ use mayfly_benches::{
     report::{Aim, Report},
 };
 use mayfly_load::{
-    Pace, Report as Load, Target,
+    Report as Load, Target,
     outcome::{Group, Outcome as Fate, Reason},
 };
 
@@ -24,8 +25,6 @@ const AIMS: [(f64, f64); 4] = [(1.0, 98.0), (2.0, 95.0), (5.0, 92.0), (10.0, 90.
 /// The multiple that is normal load, and how much longer than then p99 may get.
 const NORMAL: f64 = 0.8;
 const P99_FACTOR: f64 = 2.0;
-/// For how long it is looked what a function takes.
-const COST_S: f64 = 5.0;
 /// Between loads, so that each finds what a quiet machine is.
 const PAUSE: Duration = Duration::from_secs(3);
 
@@ -58,8 +57,10 @@ struct Run {
     multiple: f64,
     seed: u64,
     goodput: f64,
-    /// The same in processors: what its answers took.
+    /// Processors that its answers took.
     work: f64,
+    /// Processors that all would have taken that was offered.
+    offered: f64,
     load: Load,
 }
 
@@ -69,7 +70,6 @@ struct Runs(Vec<Run>);
 pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
     let platform = stage.start(&[], &FUNCTIONS)?;
     let mut csv = String::from(HEAD);
-    let costs = costs(stage, &platform)?;
     for Scenario { name, says, functions } in SCENARIOS {
         report.section(&format!("goodput: {says}"));
         let targets: Vec<Target> =
@@ -80,11 +80,15 @@ pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
         for seed in 1..=stage.seeds {
             for multiple in MULTIPLES {
                 thread::sleep(PAUSE);
+                let before = computed(&platform)?;
                 let load = stage.constant(&platform, &targets, capacity * multiple, stage.seconds(60.0), seed)?;
-                let run = Run::new(multiple, seed, load, &costs);
+                let run = Run::new(multiple, seed, load, &before, &computed(&platform)?);
                 println!(
-                    "  {multiple:>4} ×, seed {seed}: {:.1}/s of {:.1}/s",
-                    run.goodput, run.load.totals.offered_per_s
+                    "  {multiple:>4} ×, seed {seed}: {:.1}/s of {:.1}/s, {:.1} % of a processor of {:.1} %",
+                    run.goodput,
+                    run.load.totals.offered_per_s,
+                    run.work * 100.0,
+                    run.offered * 100.0
                 );
                 csv.push_str(&run.line(name));
                 runs.0.push(run);
@@ -97,29 +101,14 @@ pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
-/// Processor time that the machine of each function takes for one answer, in seconds.
-fn costs(stage: &Stage<'_>, platform: &Platform) -> Outcome<BTreeMap<String, f64>> {
-    let mut costs = BTreeMap::new();
-    for (name, _) in FUNCTIONS {
-        let closed = || Pace::Closed { clients: CLIENTS, duration: stage.seconds(COST_S) };
-        // The first load binds what machines it needs.
-        stage.load(platform, &[Target::new(name)], closed(), 1, |_| {})?;
-        let before = ran_s(platform)?;
-        let load = stage.load(platform, &[Target::new(name)], closed(), 1, |_| {})?;
-        let cost = (ran_s(platform)? - before) / load.totals.counts.of(Fate::Ok) as f64;
-        println!("  {name}: {:.3} ms of a processor", cost * 1e3);
-        costs.insert(name.to_owned(), cost);
-    }
-    Ok(costs)
-}
-
-/// Processor time that the machines there are have had.
-fn ran_s(platform: &Platform) -> io::Result<f64> {
-    let ran = |pid: u32| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
-        text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or_default() / 1e9
-    };
-    Ok(platform.machines()?.into_iter().map(ran).sum())
+/// Processor time that the machines of each function have had for its invocations, in seconds.
+fn computed(platform: &Platform) -> Outcome<BTreeMap<String, f64>> {
+    let (_, metrics) = platform.client()?.request("GET", "/metrics", "", b"")?;
+    let metrics = String::from_utf8(metrics)?;
+    let lines =
+        metrics.lines().filter_map(|line| line.strip_prefix("mayfly_invocation_compute_seconds_total{function=\""));
+    let parse = |line: &str| Some((line.split('"').next()?.to_owned(), line.rsplit(' ').next()?.parse().ok()?));
+    Ok(lines.filter_map(parse).collect())
 }
 
 impl Runs {
@@ -134,8 +123,11 @@ impl Runs {
         for multiple in MULTIPLES {
             let refused = self.at(multiple, Run::refused_per_s);
             let work = self.at(multiple, |run| run.work) * 100.0;
-            let notes =
-                format!("{work:.0} % of a processor in it; {refused:.1}/s refused, p99 {:.1} ms", p99(multiple));
+            let offered = self.at(multiple, |run| run.offered) * 100.0;
+            let notes = format!(
+                "{work:.0} % of a processor in it, {offered:.0} % were offered; {refused:.1}/s refused, p99 {:.1} ms",
+                p99(multiple)
+            );
             report.amount(
                 &format!("goodput at {multiple} × capacity"),
                 self.at(multiple, |run| run.goodput),
@@ -144,9 +136,9 @@ impl Runs {
             );
         }
         for (multiple, aim) in AIMS {
-            let part = self.at(multiple, |run| run.work) * 100.0 / peak;
+            let part = self.at(multiple, |run| run.work / run.offered.min(peak)) * 100.0;
             report.aim(
-                &format!("work in the goodput at {multiple} × capacity, of the peak"),
+                &format!("work in the goodput at {multiple} × capacity, of the peak or of all that was offered"),
                 Aim::AtLeast(aim),
                 part,
                 "%",
@@ -195,16 +187,23 @@ impl Runs {
     }
 }
 
-const HEAD: &str = "scenario,multiple,seed,offered_per_s,goodput_per_s,work,refused_per_s,failed_per_s,unsent_per_s,p50_ms,p99_ms,lateness_p99_ms\n";
+const HEAD: &str = "scenario,multiple,seed,offered_per_s,goodput_per_s,work,offered_work,refused_per_s,failed_per_s,unsent_per_s,p50_ms,p99_ms,lateness_p99_ms\n";
 
 impl Run {
-    fn new(multiple: f64, seed: u64, load: Load, costs: &BTreeMap<String, f64>) -> Run {
-        let answered = |cost: &dyn Fn(&str) -> f64| -> f64 {
-            load.functions.iter().map(|row| row.counts.of(Fate::Ok) as f64 * cost(&row.function)).sum()
-        };
-        let cost = answered(&|name| costs.get(name).copied().unwrap_or_default()) / answered(&|_| 1.0).max(1.0);
-        let goodput = load.totals.goodput_per_s;
-        Run { multiple, seed, goodput, work: goodput * cost, load }
+    /// Of a load, and what the platform had counted before and after it.
+    fn new(multiple: f64, seed: u64, load: Load, before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> Run {
+        let (mut work, mut offered) = (0.0, 0.0);
+        for row in &load.functions {
+            let had = |counted: &BTreeMap<String, f64>| counted.get(&row.function).copied().unwrap_or_default();
+            // What ran and was not answered, for its client had gone or it failed, is no work.
+            let (answered, ran) = (row.counts.of(Fate::Ok), row.counts.sent() - row.counts.group(Group::Refused));
+            let each = (had(after) - had(before)) / ran.max(1) as f64;
+            work += answered as f64 * each;
+            offered += row.counts.all() as f64 * each;
+        }
+        let seconds = load.totals.seconds;
+        let (work, offered) = (work / seconds, offered / seconds);
+        Run { multiple, seed, goodput: load.totals.goodput_per_s, work, offered, load }
     }
 
     fn rate(&self, count: u64) -> f64 {
@@ -226,12 +225,13 @@ impl Run {
         // A text takes all that is written.
         let _ = writeln!(
             line,
-            "{scenario},{},{},{:.2},{:.2},{:.4},{:.2},{:.2},{:.2},{:.3},{:.3},{:.3}",
+            "{scenario},{},{},{:.2},{:.2},{:.4},{:.4},{:.2},{:.2},{:.2},{:.3},{:.3},{:.3}",
             self.multiple,
             self.seed,
             load.totals.offered_per_s,
             self.goodput,
             self.work,
+            self.offered,
             self.refused_per_s(),
             self.failed_per_s(),
             self.rate(load.totals.counts.group(Group::Unsent)),

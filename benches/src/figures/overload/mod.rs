@@ -42,7 +42,7 @@ const CLIENTS: usize = 8;
 /// Connections that the tool may have: nearly all that the server takes.
 const CONNECTIONS: usize = 4000;
 /// For how long the capacity is looked for.
-const CAPACITY_S: f64 = 10.0;
+const CAPACITY_S: f64 = 20.0;
 /// One machine of each function.
 const ONE_MACHINE: [&str; 2] = ["--instances-per-function", "1"];
 

@@ -1,13 +1,55 @@
 //! What pages cost without a guest: the floor under a reset and a bind.
 
-use std::{hint::black_box, io, ptr, time::Duration, time::Instant};
+use std::{
+    hint::black_box,
+    io, ptr,
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+    time::{Duration, Instant},
+};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 pub(super) const PAGE_BYTES: usize = 4096;
 
+/// Measures on a thread of its own: the thread of a machine that took faults for something else would have to search for pages at the next reset.
+pub(super) struct Floor {
+    pages: Sender<[usize; 2]>,
+    times: Receiver<io::Result<Times>>,
+}
+
+/// What pages cost.
+pub(super) struct Times {
+    pub(super) copy: Duration,
+    pub(super) drop: Duration,
+    pub(super) fault: Duration,
+}
+
+impl Floor {
+    pub(super) fn new() -> Floor {
+        let (pages, asked) = channel::<[usize; 2]>();
+        let (tell, times) = channel();
+        thread::spawn(move || {
+            for [copied, dropped] in asked {
+                let copy = copy(copied);
+                let times = drop_and_fault(dropped).map(|[drop, fault]| Times { copy, drop, fault });
+                if tell.send(times).is_err() {
+                    return;
+                }
+            }
+        });
+        Floor { pages, times }
+    }
+
+    /// Of so many pages that are copied, and so many that are dropped and touched.
+    pub(super) fn measure(&self, copied: usize, dropped: usize) -> io::Result<Times> {
+        self.pages.send([copied, dropped]).map_err(io::Error::other)?;
+        self.times.recv().map_err(io::Error::other)?
+    }
+}
+
 /// One copy of so many pages; both sides are there.
-pub(super) fn copy(pages: usize) -> Duration {
+fn copy(pages: usize) -> Duration {
     let (from, mut to) = (vec![1_u8; pages * PAGE_BYTES], vec![2_u8; pages * PAGE_BYTES]);
     let begun = Instant::now();
     to.copy_from_slice(black_box(&from));
