@@ -148,7 +148,7 @@ impl Bench {
                 run.add(write(&mut machine, pages, Some(PAGES.len() + 1))?);
                 put_back = machine.reset()?;
                 reset.add(Duration::from_nanos(put_back.duration_ns));
-                let times = floor.measure((put_back.copied_pages + put_back.dropped_pages) as usize, pages)?;
+                let times = floor.measure((put_back.copied_pages + put_back.zeroed_pages) as usize, pages)?;
                 copy.add(times.copy);
                 drop.add(times.drop);
                 fault.add(times.fault);
@@ -157,10 +157,7 @@ impl Bench {
                 pages::drop_and_fault(1)?;
                 search.add(Duration::from_nanos(machine.reset()?.duration_ns));
             }
-            let notes = format!(
-                "{} copied, {} zeroed, {} dropped",
-                put_back.copied_pages, put_back.zeroed_pages, put_back.dropped_pages
-            );
+            let notes = format!("{} copied, {} zeroed", put_back.copied_pages, put_back.zeroed_pages);
             let most = 2.0 * copy.quantile_us(0.5) + 60.0;
             for (what, notes, of, points) in [
                 ("run that writes to them, after a reset", "", &run, &mut runs),

@@ -11,9 +11,10 @@ use crate::error::Error;
 use crate::snapshot::Run;
 use crate::vcpu;
 
-/// A dirty range from this size on is dropped instead of copied: copying a page costs less than the fault that it saves, up to
-/// the point where the caches are blown and the memory is better given back.
-const DROP_FROM_BYTES: u64 = 4 << 20;
+/// So many pages are put back as fast as one takes notice. Where there are more, some of them may be left from an invocation that no other was like …
+const MANY_PAGES: u64 = 1024;
+/// … so after so many resets those are given back that the last invocation did not write to.
+const LOOK_EVERY: u32 = 32;
 
 /// What a reset did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,8 +23,6 @@ pub struct ResetStats {
     pub copied_pages: u64,
     /// Pages filled with zeros.
     pub zeroed_pages: u64,
-    /// Pages given back to the host.
-    pub dropped_pages: u64,
     /// Time of it all.
     pub duration_ns: u64,
 }
@@ -42,31 +41,20 @@ impl Machine {
         let start = Instant::now();
         let has_ended = self.phase == Phase::Ended;
         // Of the pages that the bind has copied, a guest writes to a part. The others would be put back at each reset, for nothing.
-        if std::mem::take(&mut self.has_new_copies) {
+        if std::mem::take(&mut self.has_new_copies) || self.resets_of_many >= LOOK_EVERY {
             self.give_equal_back()?;
+            self.resets_of_many = 0;
         }
         self.phase = Phase::Dead;
         let mut stats = ResetStats::default();
         let ranges = self.private_pages()?;
-        let memory = self.memory_of_guest()?;
         let mut segment = 0;
-        let mut kept = Vec::with_capacity(ranges.len());
-        for range in ranges {
-            if range.end - range.start >= DROP_FROM_BYTES {
-                memory.drop_pages(range.start, range.end - range.start)?;
-                stats.dropped_pages += (range.end - range.start) / PAGE_BYTES;
-                // Copies of the snapshot's are not what is mapped there.
-                for run in self.copied_within(&range) {
-                    let copied = run.address()..run.address() + run.bytes();
-                    segment = self.put_back(&copied, segment, &mut stats)?;
-                    kept.push(copied);
-                }
-            } else {
-                segment = self.put_back(&range, segment, &mut stats)?;
-                kept.push(range);
-            }
+        // However many they are: a page that is given back costs more than one that is copied, and the next invocation a fault besides.
+        for range in &ranges {
+            segment = self.put_back(range, segment, &mut stats)?;
         }
-        self.private = kept;
+        self.private = ranges;
+        self.resets_of_many += u32::from(stats.copied_pages + stats.zeroed_pages > MANY_PAGES);
         self.keep_present()?;
         self.faults_seen = Some(faults()?);
         self.mailbox.clear()?;

@@ -220,12 +220,9 @@ impl Shell {
                 Report::Stopped(Stopped { stop, answer: self.mailbox.answer(), log, usage, faults, handover_ns })
             }
             report::SAVED => Report::Saved { identity: first },
-            report::RESET_DONE => Report::ResetDone(ResetStats {
-                copied_pages: first,
-                zeroed_pages: second,
-                dropped_pages: third,
-                duration_ns: fourth,
-            }),
+            report::RESET_DONE => {
+                Report::ResetDone(ResetStats { copied_pages: first, zeroed_pages: second, duration_ns: third })
+            }
             report::TRIMMED => Report::Trimmed { pages: first },
             report::FAILED => Report::Failed(message.text),
             _ => return Err(Error::Gone("it said something unknown".into())),

@@ -85,7 +85,7 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
             command::RESET => {
                 write_working_set(&mut machine, record.take())?;
                 let stats = machine.reset()?;
-                let words = words([stats.copied_pages, stats.zeroed_pages, stats.dropped_pages, stats.duration_ns]);
+                let words = words([stats.copied_pages, stats.zeroed_pages, stats.duration_ns]);
                 say(socket, report::RESET_DONE, words, "")?;
             }
             command::TRIM => {
