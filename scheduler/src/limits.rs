@@ -97,6 +97,12 @@ pub const SHELL_WAIT: Duration = Duration::from_secs(10);
 /// How often one invocation is given to another instance since the one before had gone before it saw the event. Many, for all
 /// instances go when their zygote does.
 pub const INSTANCE_TRIES: usize = 64;
+/// So many machines of a function may end badly in a row, and are replaced at once. Then there is time between the next binds …
+pub const BACK_OFF_AFTER: u32 = 4;
+/// … twice as much with each …
+pub const BACK_OFF: Duration = Duration::from_millis(8);
+/// … but no more than this.
+pub const BACK_OFF_MAX: Duration = Duration::from_millis(128);
 /// How many shells are tried for one bind: those that wait may all have gone with their zygote.
 pub const SHELL_TRIES: usize = 16;
 /// A wait for a turn is too long if it is longer than this many times what an invocation of the function takes…

@@ -14,6 +14,7 @@
 //! A lane can also be told to have instances before anyone calls ([`ahead`]).
 
 mod ahead;
+mod back_off;
 mod lease;
 
 use std::{
@@ -24,6 +25,7 @@ use std::{
 use ahead::Ahead;
 #[cfg(test)]
 pub(super) use ahead::Progress;
+use back_off::BackOff;
 use lease::Held;
 pub(crate) use lease::{Lease, Seat};
 use tokio::sync::oneshot;
@@ -63,6 +65,7 @@ struct State {
     /// Instances that are being reset or trimmed.
     away: usize,
     ahead: Ahead,
+    back_off: BackOff,
     /// Nothing is kept idle any more.
     is_retired: bool,
     /// In the dispatcher's queue for room.
@@ -207,6 +210,10 @@ impl Lane {
     }
 
     async fn bind(self: Arc<Lane>, mut seat: Seat, is_spare: bool) {
+        let wait = self.state().back_off.wait(self.dispatcher.clock.now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         let of_spare = is_spare.then(|| self.binding_of_spare());
         let bound = self.bind_shell(of_spare.as_ref().unwrap_or(&self.binding)).await;
         self.state().binding -= 1;
@@ -264,6 +271,9 @@ impl Lane {
         let Some(lane) = self.this.upgrade() else { return };
         loop {
             let mut state = self.state();
+            if held.instance.served > 0 {
+                state.back_off.went_well();
+            }
             let Some(turn) = state.waiting.pop_front() else {
                 // Room that nobody here needs is for those who wait for it elsewhere.
                 if !state.is_retired && (!state.has_spare() || !self.dispatcher.is_anyone_hungry()) {
@@ -318,6 +328,7 @@ impl Lane {
 
     /// Counts an instance that had to be ended.
     pub(crate) fn failed(&self) {
+        self.state().back_off.failed();
         self.dispatcher.failures.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -262,6 +262,24 @@ async fn what_failed_is_ended_and_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_function_that_ends_its_machines_gets_them_more_slowly() {
+    let fixture = fixture(host(), BOUNDS).await;
+    let violate = async |times: u32| {
+        let begun = fixture.clock.now();
+        for _ in 0..times {
+            fixture.invoke(json!({"stop": "violation"})).await.expect("an answer");
+        }
+        fixture.clock.now() - begun
+    };
+    let free = violate(crate::limits::BACK_OFF_AFTER).await;
+    violate(20).await;
+    let paced = violate(crate::limits::BACK_OFF_AFTER).await;
+    assert!(paced >= free + crate::limits::BACK_OFF_MAX * 3, "{paced:?} after {free:?}");
+    fixture.invoke(json!({})).await.expect("an answer");
+    assert!(violate(crate::limits::BACK_OFF_AFTER).await <= free, "one that went well");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_machine_that_goes_or_says_nothing_is_given_up() {
     let fixture = fixture(host(), BOUNDS).await;
     let start = fixture.clock.now();
