@@ -254,7 +254,7 @@ impl Flight {
             run,
             report: away - handover - run,
             reset: (self.start == Start::Fresh).then_some(instance.reset),
-            compute: usage.computed,
+            compute: usage.computed.min(run),
             exits: usage.exits,
             faults: usage.faults,
             ..Timing::default()

@@ -26,6 +26,17 @@ impl Account {
     pub(super) fn look(&mut self, used: Duration, fair: Duration) -> bool {
         let more = used.as_nanos() as i64 - fair.as_nanos() as i64;
         self.ahead_ns = (self.ahead_ns + more).clamp(-MOST, MOST);
+        self.decide()
+    }
+
+    /// The same of one that had what it wanted: what it left to others does not become a debt of theirs, but for what a look may be wrong by.
+    pub(super) fn look_content(&mut self, used: Duration, fair: Duration) -> bool {
+        let less = fair.saturating_sub(used).as_nanos() as i64;
+        self.ahead_ns = self.ahead_ns.min((self.ahead_ns - less).max(-BEHIND));
+        self.decide()
+    }
+
+    fn decide(&mut self) -> bool {
         self.stands_back = if self.stands_back { self.ahead_ns > -BEHIND } else { self.ahead_ns >= 0 };
         self.stands_back
     }

@@ -156,13 +156,17 @@ impl Enforcer {
         let is_known = all.iter().any(|took| !took.used.is_zero());
         for (((group, is_long), took), fair) in present.iter().zip(&all).zip(balance::fair(&all)) {
             let Some(members) = self.members.get_mut(&group.name) else { continue };
-            // Of one whose invocations are short, less than his part is what there was to do; of one who computes it may be the time of the look.
-            let part = if fair.is_content && !is_long { took.used } else { fair.part };
             let stands_back = match &mut members.account {
-                // Who had what he wanted is in nobody's way. Between two invocations nobody computes, and the account goes on.
-                Some(account) => account.look(took.used, part) && *is_long && !fair.is_content,
+                // Who had what he wanted is in nobody's way. Of one who computes, less than his part may be the time of the look.
+                Some(account) if fair.is_content => {
+                    let part = if *is_long { fair.part } else { took.used };
+                    account.look_content(took.used, part);
+                    false
+                }
+                // Between two invocations nobody computes, and the account goes on.
+                Some(account) => account.look(took.used, fair.part) && *is_long,
                 // What was before the first look says nothing.
-                None => *is_long && is_known && members.account.insert(Account::default()).look(part, part),
+                None => *is_long && is_known && members.account.insert(Account::default()).look(fair.part, fair.part),
             };
             members.stand_back(stands_back, tree, &group.name);
         }

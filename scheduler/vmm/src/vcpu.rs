@@ -124,6 +124,8 @@ pub(crate) fn go_on_at(vcpu: &VcpuFd, rip: u64) -> Result<(), Error> {
 pub(crate) fn forget_fault(vcpu: &VcpuFd) -> Result<(), Error> {
     let mut sregs = vcpu.get_sregs().map_err(Error::kvm("reading the system registers"))?;
     sregs.cr2 = 0;
+    // Some KVMs say that it is busy, which an emulated SVM does not take.
+    sregs.tr.type_ = TASK_STATE_TYPE;
     vcpu.set_sregs(&sregs).map_err(Error::kvm("setting the system registers"))
 }
 

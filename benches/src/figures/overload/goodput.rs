@@ -124,8 +124,9 @@ impl Runs {
             let refused = self.at(multiple, Run::refused_per_s);
             let work = self.at(multiple, |run| run.work) * 100.0;
             let offered = self.at(multiple, |run| run.offered) * 100.0;
+            let each = self.at(multiple, |run| run.work / run.goodput) * 1e3;
             let notes = format!(
-                "{work:.0} % of a processor in it, {offered:.0} % were offered; {refused:.1}/s refused, p99 {:.1} ms",
+                "{each:.2} ms each, {work:.0} % of a processor, {offered:.0} % were offered; {refused:.1}/s refused, p99 {:.1} ms",
                 p99(multiple)
             );
             report.amount(

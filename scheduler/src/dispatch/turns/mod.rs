@@ -2,6 +2,7 @@
 //!
 //! [`order`] decides who, [`long`] who does not count for others, [`limit`] how many. Here are the lock, the wake-ups and the look at the processors.
 
+mod backlog;
 mod limit;
 mod line;
 mod long;
@@ -169,8 +170,7 @@ impl Turn {
     /// Notes how long it took to bind an instance, how long the guest slept (its processor was free for others meanwhile), and how long it computed.
     pub(crate) fn note(&mut self, bind: Duration, usage: &Usage) {
         let computed = Some(usage.computed).filter(|computed| !computed.is_zero());
-        let Usage { duration: run, slept, .. } = *usage;
-        self.ran = Some(Ran { bind, run, slept, computed, ..Ran::default() });
+        self.ran = Some(Ran { bind, slept: usage.slept, computed, ..Ran::default() });
     }
 
     /// Notes that it was ended, or lost.

@@ -12,11 +12,12 @@
 //! later all of them, and no answer more. A line that was overloaded just before is so again sooner.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     time::Duration,
 };
 
 use super::{
+    backlog::Backlog,
     line::{LATELY, Line},
     long::Long,
 };
@@ -67,8 +68,7 @@ pub(crate) struct Order<W> {
     now: u64,
     lines: HashMap<LaneId, Line<W>>,
     long: Long,
-    /// Lines with somebody in it, by their virtual time.
-    backlog: BTreeSet<(u64, LaneId)>,
+    backlog: Backlog,
 }
 
 /// The right to run. Must be given back.
@@ -88,8 +88,6 @@ pub(crate) struct Ran {
     pub(crate) all: Duration,
     /// Of that, until an instance was bound.
     pub(crate) bind: Duration,
-    /// Of that, in the machine.
-    pub(crate) run: Duration,
     /// Of that, the guest slept.
     pub(crate) slept: Duration,
     /// The processor time that it took, however long it had to wait for that; none if that is not known.
@@ -102,10 +100,7 @@ impl Ran {
     /// What others could not have of a processor because of it. A process may say of itself what it wants: not more than was seen from here.
     fn busy(&self) -> Duration {
         let awake = self.all.saturating_sub(self.slept);
-        let Some(computed) = self.computed else { return awake };
-        // What the server did for it, before and after the run.
-        let beside = self.all.saturating_sub(self.run);
-        (beside + computed).min(awake)
+        self.computed.map_or(awake, |computed| (self.bind + computed).min(awake))
     }
 }
 
@@ -137,7 +132,7 @@ impl<W: Waits> Order<W> {
             now: 0,
             lines: HashMap::new(),
             long: Long::default(),
-            backlog: BTreeSet::new(),
+            backlog: Backlog::default(),
         }
     }
 
@@ -149,7 +144,7 @@ impl<W: Waits> Order<W> {
     /// Forgets a lane. Nobody waits for it any more.
     pub(crate) fn remove(&mut self, lane: LaneId) {
         if let Some(line) = self.lines.remove(&lane) {
-            self.backlog.remove(&(line.virtual_time, lane));
+            self.backlog.remove(line.virtual_time, lane, line.weight);
             self.waiting -= line.waiting.len();
         }
     }
@@ -166,9 +161,10 @@ impl<W: Waits> Order<W> {
         let Some(line) = self.lines.get_mut(&lane) else { return Entered::Refused(Refusal::ShuttingDown) };
         if line.waiting.is_empty() {
             // Who had nothing to do has saved nothing up.
-            line.virtual_time = line.virtual_time.max(self.now);
+            let most = owed_max(self.backlog.weight() + line.weight);
+            line.virtual_time = line.virtual_time.clamp(self.now, self.now.saturating_add(most));
             line.last_turn = None;
-            self.backlog.insert((line.virtual_time, lane));
+            self.backlog.insert(line.virtual_time, lane, line.weight);
         }
         line.waiting.push_back((now, who()));
         self.waiting += 1;
@@ -180,7 +176,7 @@ impl<W: Waits> Order<W> {
         let line = self.lines.get_mut(&lane)?;
         self.waiting -= line.forget_gone(now);
         if line.waiting.is_empty() {
-            self.backlog.remove(&(line.virtual_time, lane));
+            self.backlog.remove(line.virtual_time, lane, line.weight);
             line.rest(now);
             return None;
         }
@@ -215,15 +211,15 @@ impl<W: Waits> Order<W> {
             line.demand = Some(line.demand.map_or(demand, |before| before + (demand - before) / 8.0));
         }
         // It was charged what such a run takes, before; now it is known.
-        let is_waiting = self.backlog.remove(&(line.virtual_time, grant.lane));
-        let most = self.now.saturating_add(charge(OWED_MAX, line.weight));
+        let is_waiting = self.backlog.remove(line.virtual_time, grant.lane, line.weight);
+        let most = self.now.saturating_add(owed_max(self.backlog.weight() + line.weight));
         line.virtual_time = line
             .virtual_time
             .saturating_add(charge(ran.busy(), line.weight))
             .saturating_sub(charge(grant.charged, line.weight))
             .min(most);
         if is_waiting {
-            self.backlog.insert((line.virtual_time, grant.lane));
+            self.backlog.insert(line.virtual_time, grant.lane, line.weight);
         }
     }
 
@@ -238,7 +234,7 @@ impl<W: Waits> Order<W> {
             line.look(&self.rules, now);
             let is_empty = line.waiting.is_empty();
             if is_empty {
-                self.backlog.remove(&(virtual_time, lane));
+                self.backlog.remove(virtual_time, lane, line.weight);
             }
             if who.is_gone() {
                 if is_empty {
@@ -276,14 +272,15 @@ impl<W: Waits> Order<W> {
         line.ran = Some(now);
         let demand = line.demand.unwrap_or(1.0);
         let charged = line.computed.value().unwrap_or_default().min(OWED_MAX);
-        let is_waiting = self.backlog.remove(&(line.virtual_time, lane));
+        let is_waiting = self.backlog.remove(line.virtual_time, lane, line.weight);
         // Who could not run for long, because of long ones of his own, does not have all of that ahead of others then.
-        let begins = line.virtual_time.max(self.now.saturating_sub(charge(OWED_MAX, line.weight)));
+        let most = owed_max(self.backlog.weight() + line.weight);
+        let begins = line.virtual_time.max(self.now.saturating_sub(most));
         line.virtual_time = begins.saturating_add(charge(charged, line.weight));
         // Time goes on with each turn, also where nobody had to wait for it: else whoever comes next would have all that those have had who were alone before.
         self.now = self.now.max(begins);
         if is_waiting {
-            self.backlog.insert((line.virtual_time, lane));
+            self.backlog.insert(line.virtual_time, lane, line.weight);
         }
         self.used += demand;
         let computes = line.computed.value();
@@ -299,7 +296,7 @@ impl<W: Waits> Order<W> {
         if !is_room {
             return None;
         }
-        self.backlog.iter().copied().find(|&(_, lane)| self.has_room(lane))
+        self.backlog.iter().find(|&(_, lane)| self.has_room(lane))
     }
 
     fn has_room(&self, lane: LaneId) -> bool {
@@ -372,7 +369,7 @@ impl<W: Waits> Order<W> {
 const ROUNDING: f64 = 1e-6;
 /// So many times as long as long ones run those of a function that is known for short ones, until they are taken for long and not for held up by others.
 const CROWD: u32 = 10;
-/// A line owes others, or is owed by them, no more than this of a processor: what lies further back is forgotten, as in the shares of the processors.
+/// What lines owe each other is made up for within this much of a processor: what lies further back is forgotten, as in the shares of the processors.
 const OWED_MAX: Duration = Duration::from_millis(500);
 /// However long it sleeps, an invocation uses this much of a processor.
 const DEMAND_MIN: f64 = 0.02;
@@ -382,6 +379,11 @@ const LONG_MAX: f64 = 7.0;
 /// Virtual time for processor time.
 fn charge(busy: Duration, weight: u64) -> u64 {
     (busy.as_nanos() as u64).saturating_mul(1024) / weight
+}
+
+/// The virtual time that goes by in [`OWED_MAX`], where lines of so much weight together wait.
+fn owed_max(weights: u64) -> u64 {
+    charge(OWED_MAX, weights)
 }
 
 fn overloaded(patience: Duration, wait: Duration) -> Refusal {

@@ -134,8 +134,8 @@ pub struct Machine {
     /// Ranges of memory that were private after the last reset, and the faults that had been taken then.
     private: Vec<std::ops::Range<u64>>,
     faults_seen: Option<u64>,
-    /// Resets of many pages since it was looked which of them are needed.
-    resets_of_many: u32,
+    /// Resets of many pages since the first one; none if the last one was of few.
+    resets_of_many: Option<u32>,
     base_identity: u64,
     /// The function snapshot that the guest was bound to.
     top: Option<Top>,
@@ -189,7 +189,7 @@ impl Machine {
             faults_seen: None,
             base_identity: 0,
             top: None,
-            resets_of_many: 0,
+            resets_of_many: None,
             has_new_copies: false,
             has_faulted: false,
             tmp_bytes: 0,

@@ -11,10 +11,13 @@ use crate::error::Error;
 use crate::snapshot::Run;
 use crate::vcpu;
 
-/// So many pages are put back as fast as one takes notice. Where there are more, some of them may be left from an invocation that no other was like …
+/// So many pages are put back as fast as one takes notice. Where there are more, some of them may be left from an invocation that no other was like: so
+/// ranges that the last invocation left as they were are given back, at the first reset after that, and then …
 const MANY_PAGES: u64 = 1024;
-/// … so after so many resets those are given back that the last invocation did not write to.
+/// … after so many.
 const LOOK_EVERY: u32 = 32;
+/// Shorter ranges stay. What is written and is the same again afterwards (reference counts) is scattered.
+const RANGE_PAGES: u64 = 64;
 
 /// What a reset did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,9 +44,10 @@ impl Machine {
         let start = Instant::now();
         let has_ended = self.phase == Phase::Ended;
         // Of the pages that the bind has copied, a guest writes to a part. The others would be put back at each reset, for nothing.
-        if std::mem::take(&mut self.has_new_copies) || self.resets_of_many >= LOOK_EVERY {
-            self.give_equal_back()?;
-            self.resets_of_many = 0;
+        if self.has_new_copies {
+            self.give_equal_back(1)?;
+        } else if self.resets_of_many.is_some_and(|resets| resets % LOOK_EVERY == 0) {
+            self.give_equal_back(RANGE_PAGES)?;
         }
         self.phase = Phase::Dead;
         let mut stats = ResetStats::default();
@@ -54,18 +58,19 @@ impl Machine {
             segment = self.put_back(range, segment, &mut stats)?;
         }
         self.private = ranges;
-        self.resets_of_many += u32::from(stats.copied_pages + stats.zeroed_pages > MANY_PAGES);
+        let are_many = stats.copied_pages + stats.zeroed_pages > MANY_PAGES;
+        self.resets_of_many = are_many.then(|| self.resets_of_many.map_or(0, |resets| resets.wrapping_add(1)));
         self.keep_present()?;
         self.faults_seen = Some(faults()?);
         self.mailbox.clear()?;
         self.restored = true;
         self.is_reset = true;
         self.new_generation()?;
-        if std::mem::take(&mut self.has_faulted) || has_ended {
-            vcpu::forget_fault(&self.vcpu)?;
-        }
         if has_ended {
             vcpu::go_on_at(&self.vcpu, self.kernel()?.resume)?;
+        }
+        if std::mem::take(&mut self.has_faulted) || has_ended {
+            vcpu::forget_fault(&self.vcpu)?;
         }
         self.phase = Phase::Waiting;
         stats.duration_ns = start.elapsed().as_nanos() as u64;

@@ -22,12 +22,13 @@ impl Machine {
     /// # Errors
     /// If the guest is not waiting, or the host refuses; then the machine is dead.
     pub fn trim(&mut self) -> Result<u64, Error> {
-        let pages = self.give_equal_back()?;
+        let pages = self.give_equal_back(1)?;
         self.sources.iter().for_each(Source::forget);
         Ok(pages)
     }
 
-    pub(super) fn give_equal_back(&mut self) -> Result<u64, Error> {
+    /// Gives ranges of at least so many pages back that are the snapshot's.
+    pub(super) fn give_equal_back(&mut self, least: u64) -> Result<u64, Error> {
         let phase = std::mem::replace(&mut self.phase, Phase::Dead);
         // One that has not run yet has copies too.
         if !matches!(phase, Phase::Loaded | Phase::Waiting | Phase::Ended) || self.base_identity == 0 {
@@ -35,6 +36,7 @@ impl Machine {
             return Err(Error::State("only a guest that was bound and waits for its next event can be trimmed"));
         }
         let mut equal = self.equal_pages()?;
+        equal.retain(|range| (range.end - range.start) / PAGE_BYTES >= least);
         if self.top.as_ref().is_some_and(|top| top.copied.len() > COPIED_RUNS_MAX) {
             equal.retain(|range| self.copied_within(range).next().is_none());
         }

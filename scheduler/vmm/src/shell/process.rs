@@ -73,8 +73,9 @@ fn serve(mut machine: Machine, socket: &OwnedFd) -> Result<(), Error> {
                 faults_before = faults_after;
                 words[HANDOVER_WORD] = received_ns.saturating_sub(sent_ns);
                 say(socket, report::STOPPED, words, text)?;
-                record = message.files.into_iter().next().map(File::from).or(record);
-                record = record.filter(|_| stop == Stop::Next);
+                // What a run wrote that has ended says little of others.
+                let new = message.files.into_iter().next().map(File::from).filter(|_| stop == Stop::Next);
+                record = new.or(record);
                 continue;
             }
             command::SAVE => {
