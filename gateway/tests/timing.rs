@@ -40,7 +40,7 @@ fn check(names: &[String], metrics: &BTreeMap<String, String>, seen_ms: f64, sta
         "fresh" => &["receive", "queue", "handover", "run", "report", "answer", "total", "reset"],
         _ => &["receive", "queue", "bind", "handover", "run", "report", "answer", "total"],
     };
-    assert_eq!(names, [of_start, &["exits", "faults", "start", "began"]].concat(), "{start}");
+    assert_eq!(names, [of_start, &["compute", "exits", "faults", "start", "began"]].concat(), "{start}");
     assert_eq!(metrics["start"], start);
     let ms = |name: &str| metrics.get(name).map_or(0.0, |text| text.parse::<f64>().expect("milliseconds"));
     let parts: f64 = PARTS.iter().map(|part| ms(part)).sum();
@@ -50,6 +50,7 @@ fn check(names: &[String], metrics: &BTreeMap<String, String>, seen_ms: f64, sta
     for part in ["run", "handover", "report"] {
         assert!(ms(part) > 0.0, "a run is somewhere else, and takes a while: {metrics:?}");
     }
+    assert!((0.001..=ms("run")).contains(&ms("compute")), "a run takes a processor: {metrics:?}");
     let count = |name: &str| metrics[name].parse::<u64>().expect("a count");
     assert!((1..1000).contains(&count("exits")), "{metrics:?}");
     if start == "bound" {
@@ -82,6 +83,9 @@ async fn the_parts_of_an_invocation_are_told_to_those_who_ask() {
             assert!(text.lines().any(|present| present == line), "no {line} in\n{text}");
         }
     }
+    let computed = "mayfly_invocation_compute_seconds_total{function=\"kept\",qualifier=\"$LATEST\"} ";
+    let computed = text.lines().find_map(|line| line.strip_prefix(computed)).expect("it is told").parse::<f64>();
+    assert!(computed.is_ok_and(|seconds| seconds > 0.0), "{text}");
     let resets = "mayfly_reset_seconds_count{function=\"put-back\",qualifier=\"$LATEST\"} 3";
     assert!(text.lines().any(|line| line == resets), "{text}");
     live.stop().await;
