@@ -34,7 +34,7 @@ fn attack_within(probe: &str, payload: &[u8], timeout: Duration) -> Outcome {
     outcome
 }
 
-/// The same in a guest that was bound: its program ends in the same way twice, with a reset in between.
+/// The same in a guest that was bound, twice, with a reset after each. What `int 14` does depends on where the last page fault was, so it may answer, too.
 fn assert_put_back(probe: &str, payload: &[u8], timeout: Duration) {
     let mut guest = Guest::bound(&Guest::new(probe).save(), None);
     // To read all memory, time and again, takes too long where the processor is emulated; the same end twice must do there.
@@ -42,7 +42,7 @@ fn assert_put_back(probe: &str, payload: &[u8], timeout: Duration) {
     let before = if compares { guest.machine.memory().expect("memory").to_vec() } else { Vec::new() };
     for _ in 0..2 {
         let outcome = guest.invoke_within(payload, timeout);
-        assert!(outcome.stop.is_end(), "{probe}: {outcome:?}");
+        assert!(outcome.stop.is_end() || outcome.stop == Stop::Next, "{probe}: {outcome:?}");
         guest.machine.reset().expect("reset");
         let now = if compares { guest.machine.memory().expect("memory") } else { &[] };
         let pages = now.chunks(PAGE_BYTES as usize).zip(before.chunks(PAGE_BYTES as usize)).enumerate();
