@@ -372,13 +372,12 @@ impl Following {
                 let is_long = stopped.log.len() > limits::LOG_AT_ONCE_BYTES;
                 let conclude = move || flight.conclude(stopped, None);
                 // Other invocations are not to wait for this one's log.
-                let outcome = if is_long {
+                if is_long {
                     let concluded = tokio::task::spawn_blocking(conclude).await;
-                    concluded.map_err(|error| Refusal::Platform(error.to_string()))?
+                    concluded.map_err(|error| Refusal::Platform(error.to_string()))
                 } else {
-                    conclude()
-                };
-                Ok(outcome)
+                    Ok(conclude())
+                }
             }
             Ok(Err(gone)) => {
                 turn.cut_short();

@@ -30,10 +30,10 @@ impl Account {
     }
 
     /// The same of one that had what it wanted: what it left to others does not become a debt of theirs, but for what a look may be wrong by.
-    pub(super) fn look_content(&mut self, used: Duration, fair: Duration) -> bool {
+    pub(super) fn look_content(&mut self, used: Duration, fair: Duration) {
         let less = fair.saturating_sub(used).as_nanos() as i64;
         self.ahead_ns = self.ahead_ns.min((self.ahead_ns - less).max(-BEHIND));
-        self.decide()
+        self.decide();
     }
 
     fn decide(&mut self) -> bool {

@@ -159,8 +159,9 @@ impl Enforcer {
             let stands_back = match &mut members.account {
                 // Who had what he wanted is in nobody's way. Of one who computes, less than his part may be the time of the look.
                 Some(account) if fair.is_content => {
-                    let part = if *is_long { fair.part } else { took.used };
-                    account.look_content(took.used, part);
+                    if *is_long {
+                        account.look_content(took.used, fair.part);
+                    }
                     false
                 }
                 // Between two invocations nobody computes, and the account goes on.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use mayfly_abi::layout::{GDT, PAGE_BYTES};
 use mayfly_vmm::{Error, ImageFile, Machine, Mailbox, ResetStats, Snapshot, SnapshotError, Stop, WorkingSet};
-use setup::{Guest, MEMORY_BYTES, PATIENCE, TMP_BYTES, file_with, host, image, is_visible, path_of, words};
+use setup::{
+    Guest, MEMORY_BYTES, PATIENCE, TMP_BYTES, assert_same_memory, file_with, host, image, memory, path_of, words,
+};
 
 /// Both ways of finding the pages that diverged.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,22 +26,6 @@ fn bound(snapshot: &Snapshot, top: Option<&Snapshot>, search: Search) -> Guest {
         guest.machine.use_old_page_map().expect("the page map");
     }
     guest
-}
-
-/// Copy of all memory of a guest.
-fn memory(guest: &Guest) -> Vec<u8> {
-    guest.machine.memory().expect("memory").to_vec()
-}
-
-#[track_caller]
-fn assert_same_memory(guest: &Guest, expected: &[u8]) {
-    let now = guest.machine.memory().expect("memory");
-    assert_eq!(now.len(), expected.len());
-    // Not `assert_eq!`, which would print it all.
-    let page = PAGE_BYTES as usize;
-    let is_other = |at: &usize| now[at * page..][..page] != expected[at * page..][..page];
-    let differ: Vec<usize> = (0..now.len() / page).filter(|at| is_visible(*at)).filter(is_other).collect();
-    assert!(differ.is_empty(), "{} pages differ, the first is at {:#x}", differ.len(), differ[0] * page);
 }
 
 #[test]

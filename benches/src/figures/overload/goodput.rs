@@ -5,7 +5,7 @@
 //! was ever capacity; and a processor that shares its core with a neighbour of the host's does the same work in half as much time at one moment as at another.
 //! The peak is the largest median of all multiples. Where less was offered than that, by the time that each arrival takes then, all of it is to be answered.
 
-use std::{collections::BTreeMap, fmt::Write, thread, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, thread};
 
 use mayfly_benches::{
     platform::Platform,
@@ -17,7 +17,7 @@ use mayfly_load::{
     outcome::{Group, Outcome as Fate, Reason},
 };
 
-use super::{CLIENTS, Outcome, SPIN, Stage, median};
+use super::{CLIENTS, Outcome, PAUSE, SPIN, Stage, median};
 
 const MULTIPLES: [f64; 5] = [0.8, 1.0, 2.0, 5.0, 10.0];
 /// Least goodput as a part of its peak, by multiple of the capacity.
@@ -25,8 +25,6 @@ const AIMS: [(f64, f64); 4] = [(1.0, 98.0), (2.0, 95.0), (5.0, 92.0), (10.0, 90.
 /// The multiple that is normal load, and how much longer than then p99 may get.
 const NORMAL: f64 = 0.8;
 const P99_FACTOR: f64 = 2.0;
-/// Between loads, so that each finds what a quiet machine is.
-const PAUSE: Duration = Duration::from_secs(3);
 
 const HELLO: &str = "def handler(event, context):\n    return {'message': 'hello'}\n";
 const SLEEP: &str = "import time\n\ndef handler(event, context):\n    time.sleep(0.02)\n    return 'slept'\n";

@@ -20,7 +20,7 @@ use mayfly_benches::{
 use mayfly_load::{Target, outcome::Outcome as Fate};
 use serde_json::json;
 
-use super::{Outcome, SPIN, Stage, median, p99_ms, percent, pin};
+use super::{Outcome, PAUSE, SPIN, Stage, median, p99_ms, percent, pin};
 
 /// What a neighbour does, from so many clients who begin again as soon as they are answered.
 struct Noise {
@@ -65,8 +65,6 @@ const FACTOR: f64 = 1.5;
 const ANSWERED: f64 = 99.9;
 /// Shortest load that is worth a 99th percentile.
 const LEAST: Duration = Duration::from_secs(4);
-/// Between loads, so that each finds what a quiet machine is.
-const PAUSE: Duration = Duration::from_secs(2);
 /// From the begin of the noise to the first request that counts.
 const LEAD: Duration = Duration::from_secs(1);
 

@@ -140,7 +140,7 @@ impl Smoothed {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tests::RULES, *};
 
     struct Nobody;
 
@@ -152,21 +152,12 @@ mod tests {
 
     #[test]
     fn nobody_waits_many_times_for_what_takes_long() {
-        let rules = Rules {
-            waiting_max: 10,
-            wait_max: Duration::from_secs(10),
-            patience: 10,
-            patience_max: Duration::from_millis(100),
-            patience_min: Duration::from_millis(5),
-            overloaded_after: Duration::from_millis(500),
-            long: Duration::from_millis(50),
-        };
         for (service_ms, target_ms) in
             [(0, 5), (1, 10), (5, 50), (20, 100), (33, 100), (50, 150), (1000, 3000), (9000, 10_000)]
         {
             let mut line = Line::<Nobody>::new(1, 0);
             line.service.add(Duration::from_millis(service_ms));
-            assert_eq!(line.target(&rules), Duration::from_millis(target_ms), "of {service_ms} ms");
+            assert_eq!(line.target(&RULES), Duration::from_millis(target_ms), "of {service_ms} ms");
         }
     }
 }

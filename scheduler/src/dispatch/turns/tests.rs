@@ -10,7 +10,7 @@ use super::{
 };
 use crate::refusal::ThrottleReason;
 
-const RULES: Rules = Rules {
+pub(super) const RULES: Rules = Rules {
     waiting_max: 1000,
     wait_max: Duration::from_secs(10),
     patience: 10,

@@ -29,12 +29,11 @@ impl Machine {
 
     /// Gives ranges of at least so many pages back that are the snapshot's.
     pub(super) fn give_equal_back(&mut self, least: u64) -> Result<u64, Error> {
-        let phase = std::mem::replace(&mut self.phase, Phase::Dead);
         // One that has not run yet has copies too.
-        if !matches!(phase, Phase::Loaded | Phase::Waiting | Phase::Ended) || self.base_identity == 0 {
-            self.phase = phase;
+        if !(self.phase == Phase::Loaded || self.is_at_rest()) || self.base_identity == 0 {
             return Err(Error::State("only a guest that was bound and waits for its next event can be trimmed"));
         }
+        let phase = std::mem::replace(&mut self.phase, Phase::Dead);
         let mut equal = self.equal_pages()?;
         equal.retain(|range| (range.end - range.start) / PAGE_BYTES >= least);
         if self.top.as_ref().is_some_and(|top| top.copied.len() > COPIED_RUNS_MAX) {

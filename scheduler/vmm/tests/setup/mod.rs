@@ -33,6 +33,23 @@ pub fn is_visible(page: usize) -> bool {
     !(PAGE_TABLES..PAGE_TABLES_END).contains(&(page as u64 * PAGE_BYTES))
 }
 
+/// A copy of all of its memory.
+pub fn memory(guest: &Guest) -> Vec<u8> {
+    guest.machine.memory().expect("memory").to_vec()
+}
+
+/// Its memory is this, but for what no guest sees.
+#[track_caller]
+pub fn assert_same_memory(guest: &Guest, expected: &[u8]) {
+    let now = guest.machine.memory().expect("memory");
+    assert_eq!(now.len(), expected.len());
+    // Not `assert_eq!`, which would print it all.
+    let page = PAGE_BYTES as usize;
+    let is_other = |at: &usize| now[at * page..][..page] != expected[at * page..][..page];
+    let differ: Vec<usize> = (0..now.len() / page).filter(|at| is_visible(*at)).filter(is_other).collect();
+    assert!(differ.is_empty(), "{} pages differ, the first is at {:#x}", differ.len(), differ[0] * page);
+}
+
 /// A file without a name, with these bytes.
 pub fn file_with(bytes: &[u8]) -> File {
     let mut file = tempfile::tempfile().expect("a temporary file");

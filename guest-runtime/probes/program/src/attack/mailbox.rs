@@ -41,7 +41,7 @@ pub fn call_from_segment(payload: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The same with flags from the payload's last word.
+/// The same with flags from the payload's sixth word, and with the hypercall in its last.
 pub fn next_with_flags(payload: &[u8]) -> Vec<u8> {
     forge(payload);
     leave(word(&payload[40..]), word(&payload[48..]) as u8)
