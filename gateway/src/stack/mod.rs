@@ -23,7 +23,6 @@ use hyper::{
     Request, Response,
     body::{Body, Incoming},
 };
-use tokio::time::sleep;
 
 use crate::{
     Gateway,
@@ -61,10 +60,7 @@ impl server::Handler for Gateway {
         let log = access_log::Entry::begin(&request, &request_id);
         let outcome = panics::caught(serve(Arc::clone(&self), request, &request_id)).await;
         if let Err(error) = &outcome {
-            let delay = self.paces.delay(error, Instant::now());
-            if !delay.is_zero() {
-                sleep(delay).await;
-            }
+            self.paces.wait(error).await;
         }
         let response = respond::finish(outcome, &request_id);
         log.end(response.status());

@@ -6,11 +6,15 @@
 //!
 //! The same with requests that are the clients' mistakes, and four of them are enough: each may come on a connection of its own. Those have a pace of
 //! their own: who is refused for load does not wait behind who asks for what there is not.
+//!
+//! Who is told later keeps his connection meanwhile. So half of the connections may be his kind's, and who comes above that is told at once.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+use tokio::{sync::Semaphore, time::sleep};
 
 use crate::{
     lambda::{Error, Kind},
@@ -22,6 +26,8 @@ use crate::{
 pub struct Paces {
     load: Pace,
     mistakes: Pace,
+    /// Places for those who wait until they are told.
+    places: Semaphore,
 }
 
 impl Paces {
@@ -29,11 +35,26 @@ impl Paces {
     #[must_use]
     pub fn new(limits: &Limits, processors: u32) -> Paces {
         let pace = |per_second: u32| Pace::new(per_second.saturating_mul(processors), limits.refusal_delay);
-        Paces { load: pace(limits.refusals_per_second), mistakes: pace(limits.mistakes_per_second) }
+        Paces {
+            load: pace(limits.refusals_per_second),
+            mistakes: pace(limits.mistakes_per_second),
+            places: Semaphore::new(limits.connections / 2),
+        }
+    }
+
+    /// Waits until this one may be told.
+    pub async fn wait(&self, error: &Error) {
+        let delay = self.delay(error, Instant::now());
+        if delay.is_zero() {
+            return;
+        }
+        if let Ok(_place) = self.places.try_acquire() {
+            sleep(delay).await;
+        }
     }
 
     /// How long this one waits until it is told. What is the platform's own fault does not.
-    pub fn delay(&self, error: &Error, now: Instant) -> Duration {
+    fn delay(&self, error: &Error, now: Instant) -> Duration {
         match error.kind {
             Kind::TooManyRequests { .. } => self.load.delay(now),
             kind if kind.status().is_client_error() => self.mistakes.delay(now),
@@ -107,5 +128,38 @@ mod tests {
         assert_eq!(told_at_once(&mistake), 51);
         assert_eq!(told_at_once(&load), 301);
         assert_eq!(told_at_once(&Error::internal("broken")), 10_000);
+    }
+
+    #[tokio::test]
+    async fn who_waits_has_half_of_the_connections_at_most() {
+        let limits = Limits { connections: 20, refusal_delay: Duration::from_secs(600), ..Limits::default() };
+        let paces = std::sync::Arc::new(Paces::new(&limits, 1));
+        let wait = || {
+            let paces = std::sync::Arc::clone(&paces);
+            tokio::spawn(async move { paces.wait(&Error::parameter("wrong")).await })
+        };
+        // Far more than are told at once, and then as many as have a place, and more.
+        let (start, mistake) = (Instant::now(), Error::parameter("wrong"));
+        for _ in 0..1000 {
+            paces.delay(&mistake, start);
+        }
+        let all_have_begun = || async {
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let all: Vec<_> = (0..100).map(|_| wait()).collect();
+        all_have_begun().await;
+        let told = all.iter().filter(|one| one.is_finished()).count();
+        assert_eq!(told, 90, "ten wait");
+        // Who hangs up leaves his place.
+        let gone: Vec<_> = all.into_iter().filter(|one| !one.is_finished()).collect();
+        gone.iter().for_each(tokio::task::JoinHandle::abort);
+        for one in gone {
+            assert!(one.await.is_err());
+        }
+        let next = wait();
+        all_have_begun().await;
+        assert!(!next.is_finished(), "it has a place");
     }
 }

@@ -37,7 +37,7 @@ const SWEPT_EVERY: Duration = Duration::from_millis(10);
 /// Who takes long himself may wait for so many times that, whatever others may.
 const PATIENCE_LEAST: u32 = 3;
 /// What was so long ago does not count: who was overloaded has recovered, who ran is not about to come again.
-pub(super) const LATELY: Duration = Duration::from_secs(10);
+const LATELY: Duration = Duration::from_secs(10);
 
 impl<W: Waits> Line<W> {
     /// Forgets who does not wait any more: those in front at once, all others soon. Returns how many.
@@ -105,6 +105,11 @@ impl<W: Waits> Line<W> {
         let was_lately = self.was_overloaded.is_some_and(|ended| now.saturating_duration_since(ended) < LATELY);
         let after = if was_lately { rules.overloaded_after / 16 } else { rules.overloaded_after };
         self.is_overloaded |= now.saturating_duration_since(late_since) >= after;
+    }
+
+    /// It has run lately.
+    pub(super) fn ran_lately(&self, now: Instant) -> bool {
+        self.ran.is_some_and(|ran| now.saturating_duration_since(ran) < LATELY)
     }
 
     pub(super) fn had_turn(&mut self, now: Instant) {

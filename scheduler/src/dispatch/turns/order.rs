@@ -16,11 +16,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    backlog::Backlog,
-    line::{LATELY, Line},
-    long::Long,
-};
+use super::{backlog::Backlog, line::Line, long::Long};
 use crate::{
     clock::Instant,
     refusal::{Refusal, ThrottleReason},
@@ -152,17 +148,21 @@ impl<W: Waits> Order<W> {
     /// Somebody comes. `who` is made only if he has to wait.
     pub(crate) fn enter(&mut self, lane: LaneId, now: Instant, who: impl FnOnce() -> W) -> Entered {
         self.find_long(now);
-        if self.lines.get(&lane).is_none_or(|line| line.waiting.is_empty()) && self.has_room(lane) {
-            return Entered::Granted(self.grant(lane, now));
+        let Some(line) = self.lines.get_mut(&lane) else { return Entered::Refused(Refusal::ShuttingDown) };
+        if line.waiting.is_empty() {
+            // Who had nothing to do for long has saved nothing up. Who has less to do than his share goes first, for a little while.
+            let most = owed_max(self.backlog.weight() + line.weight);
+            let saved = if line.ran_lately(now) { most / SAVED_PART } else { 0 };
+            line.virtual_time = line.virtual_time.clamp(self.now.saturating_sub(saved), self.now.saturating_add(most));
+            if self.has_room(lane) {
+                return Entered::Granted(self.grant(lane, now));
+            }
         }
         if let Some(refusal) = self.refusal(lane, now) {
             return Entered::Refused(refusal);
         }
         let Some(line) = self.lines.get_mut(&lane) else { return Entered::Refused(Refusal::ShuttingDown) };
         if line.waiting.is_empty() {
-            // Who had nothing to do has saved nothing up.
-            let most = owed_max(self.backlog.weight() + line.weight);
-            line.virtual_time = line.virtual_time.clamp(self.now, self.now.saturating_add(most));
             line.last_turn = None;
             self.backlog.insert(line.virtual_time, lane, line.weight);
         }
@@ -341,8 +341,7 @@ impl<W: Waits> Order<W> {
             computes.is_some_and(|computes| computes <= self.rules.long)
         };
         let mut long = self.long.lanes(now, |lane| self.rules.long * if is_known_short(&lane) { CROWD } else { 1 });
-        let is_late = |line: &Line<W>| line.ran.is_some_and(|ran| now.saturating_duration_since(ran) < LATELY);
-        let late = self.lines.iter().filter(|(_, line)| is_late(line)).map(|(&lane, _)| lane);
+        let late = self.lines.iter().filter(|(_, line)| line.ran_lately(now)).map(|(&lane, _)| lane);
         let mut short: HashSet<LaneId> = late.filter(|lane| !long.contains(lane)).collect();
         if short.is_empty() {
             // Those that are known for short runs run for long because of the others.
@@ -371,6 +370,8 @@ const ROUNDING: f64 = 1e-6;
 const CROWD: u32 = 10;
 /// What lines owe each other is made up for within this much of a processor: what lies further back is forgotten, as in the shares of the processors.
 const OWED_MAX: Duration = Duration::from_millis(500);
+/// Of what a line may be owed, this part is kept for it while it has nothing to do: enough for those who come at once, too little for a flood.
+const SAVED_PART: u64 = 5;
 /// However long it sleeps, an invocation uses this much of a processor.
 const DEMAND_MIN: f64 = 0.02;
 /// So many long ones may run beside what has its turn on each processor: more only make each other slow.

@@ -282,6 +282,34 @@ fn a_flood_does_not_delay_its_neighbour() {
 }
 
 #[test]
+fn who_has_less_to_do_than_his_share_goes_first() {
+    // Its arrivals are at random, a fifth of what can be carried out: sometimes there are some at once.
+    let play = |seed: u64, has_flood: bool| {
+        let mut simulation = Simulation::new(1.0, &[128, 128]);
+        let (mut noise, mut at, mut ms) = (Noise(seed), 0, 0);
+        while at < 60 * SECOND {
+            at += noise.gap_us(50_000.0);
+            while has_flood && ms * 1000 <= at {
+                (0..10).for_each(|_| drop(simulation.arrive(ms * 1000, 0, 10_000, 0)));
+                ms += 1;
+            }
+            simulation.arrive(at, 1, 10_000, 0);
+        }
+        simulation.run_until(70 * SECOND);
+        assert!(simulation.refused.iter().all(|refused| refused.0 == 0));
+        [0.5, 0.99].map(|quantile| simulation.wait_us(1, quantile, 0..70 * SECOND))
+    };
+    for seed in 1..=5 {
+        for (alone, beside) in play(seed, false).into_iter().zip(play(seed, true)) {
+            assert!(
+                beside <= alone + 12_000,
+                "it waits for what runs, not for one each time: {beside} µs, {alone} alone"
+            );
+        }
+    }
+}
+
+#[test]
 fn who_was_alone_owes_nothing_to_who_comes_later() {
     let mut simulation = Simulation::new(1.0, &[128, 128]);
     let begins = 60 * SECOND;
