@@ -15,7 +15,7 @@ mod present;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use dashmap::DashMap;
+use dashmap::{DashMap, mapref::multiple::RefMulti};
 use mayfly_scheduler::{Outcome, Platform, Refusal};
 use prometheus_client::{
     collector::Collector,
@@ -35,7 +35,7 @@ const BUCKETS: u16 = 25;
 /// The counts and distributions.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    functions: DashMap<String, OfFunction>,
+    functions: DashMap<String, Arc<OfFunction>>,
     parts: Parts,
 }
 
@@ -63,7 +63,7 @@ impl Metrics {
         }
         // Names that are nobody's, or not any more, would be series without bound.
         if exists() {
-            note(&self.functions.entry(function.to_owned()).or_default());
+            note(self.functions.entry(function.to_owned()).or_default().value());
         }
     }
 }
@@ -84,10 +84,11 @@ pub fn text(metrics: &Arc<Metrics>, platform: &Platform) -> Result<String, fmt::
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         // In the order of their names, so that two scrapes can be compared.
-        let mut functions: Vec<_> = self.functions.iter().collect();
-        functions.sort_by(|left, right| left.key().cmp(right.key()));
-        let functions: Vec<(&str, &OfFunction)> =
-            functions.iter().map(|entry| (entry.key().as_str(), entry.value())).collect();
+        let kept = |entry: RefMulti<'_, String, Arc<OfFunction>>| (entry.key().clone(), entry.value().clone());
+        // Whoever is answered meanwhile does not wait until all is written.
+        let mut functions: Vec<(String, Arc<OfFunction>)> = self.functions.iter().map(kept).collect();
+        functions.sort_by(|left, right| left.0.cmp(&right.0));
+        let functions: Vec<(&str, &OfFunction)> = functions.iter().map(|(name, of)| (name.as_str(), &**of)).collect();
         of_function::encode(&functions, &mut encoder)?;
         self.parts.encode(&mut encoder)
     }

@@ -55,7 +55,8 @@ impl<F: Future> Future for AtOnce<F> {
         // Before the first poll: a wake-up from elsewhere that comes after it finds the task.
         this.wakes.task.lock().unwrap_or_else(PoisonError::into_inner).clone_from(context.waker());
         for _ in 0..POLLS_MAX {
-            this.wakes.state.store(POLLED, Ordering::Release);
+            // Not a store: what was done before a wake-up that came until now is seen by this poll.
+            this.wakes.state.swap(POLLED, Ordering::AcqRel);
             let polled = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
             if polled.is_ready() {
                 return polled;
@@ -77,7 +78,8 @@ impl Wake for Wakes {
 
     fn wake_by_ref(self: &Arc<Self>) {
         // If it is being polled, that is noted, and it will be polled again.
-        if let Err(RESTING) = self.state.compare_exchange(POLLED, WOKEN, Ordering::AcqRel, Ordering::Acquire) {
+        let noted = |state| Some(if state == RESTING { RESTING } else { WOKEN });
+        if let Ok(RESTING) = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, noted) {
             let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
             task.wake();
         }

@@ -7,7 +7,7 @@
 //! The same with requests that are the clients' mistakes, and four of them are enough: each may come on a connection of its own. Those have a pace of
 //! their own: who is refused for load does not wait behind who asks for what there is not.
 //!
-//! Who is told later keeps his connection meanwhile. So half of the connections may be his kind's, and who comes above that is told at once.
+//! Who is told later keeps his connection meanwhile. So half of the connections may wait to be told of load, a quarter to be told of mistakes, and who comes above that is told at once.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -26,39 +26,37 @@ use crate::{
 pub struct Paces {
     load: Pace,
     mistakes: Pace,
-    /// Places for those who wait until they are told.
-    places: Semaphore,
 }
 
 impl Paces {
     /// Those of a server with so many processors.
     #[must_use]
     pub fn new(limits: &Limits, processors: u32) -> Paces {
-        let pace = |per_second: u32| Pace::new(per_second.saturating_mul(processors), limits.refusal_delay);
+        let pace =
+            |per_second: u32, places| Pace::new(per_second.saturating_mul(processors), limits.refusal_delay, places);
         Paces {
-            load: pace(limits.refusals_per_second),
-            mistakes: pace(limits.mistakes_per_second),
-            places: Semaphore::new(limits.connections / 2),
+            load: pace(limits.refusals_per_second, limits.connections / 2),
+            mistakes: pace(limits.mistakes_per_second, limits.connections / 4),
         }
     }
 
-    /// Waits until this one may be told.
+    /// Waits until this one may be told. What is the platform's own fault is told at once.
     pub async fn wait(&self, error: &Error) {
-        let delay = self.delay(error, Instant::now());
+        let Some(pace) = self.of(error) else { return };
+        let delay = pace.delay(Instant::now());
         if delay.is_zero() {
             return;
         }
-        if let Ok(_place) = self.places.try_acquire() {
+        if let Ok(_place) = pace.places.try_acquire() {
             sleep(delay).await;
         }
     }
 
-    /// How long this one waits until it is told. What is the platform's own fault does not.
-    fn delay(&self, error: &Error, now: Instant) -> Duration {
+    fn of(&self, error: &Error) -> Option<&Pace> {
         match error.kind {
-            Kind::TooManyRequests { .. } => self.load.delay(now),
-            kind if kind.status().is_client_error() => self.mistakes.delay(now),
-            _ => Duration::ZERO,
+            Kind::TooManyRequests { .. } => Some(&self.load),
+            kind if kind.status().is_client_error() => Some(&self.mistakes),
+            _ => None,
         }
     }
 }
@@ -74,12 +72,19 @@ struct Pace {
     delay_max: Duration,
     /// The time of the next one.
     next: Mutex<Option<Instant>>,
+    /// For those who wait until they are told.
+    places: Semaphore,
 }
 
 impl Pace {
     /// So many a second.
-    fn new(per_second: u32, delay_max: Duration) -> Pace {
-        Pace { interval: Duration::from_secs(1) / per_second.max(1), delay_max, next: Mutex::default() }
+    fn new(per_second: u32, delay_max: Duration, places: usize) -> Pace {
+        Pace {
+            interval: Duration::from_secs(1) / per_second.max(1),
+            delay_max,
+            next: Mutex::default(),
+            places: Semaphore::new(places),
+        }
     }
 
     /// How long the one that is made now waits until it is told.
@@ -104,7 +109,7 @@ mod tests {
     fn few_are_told_at_once_and_many_at_their_pace() {
         let ms = Duration::from_millis;
         let start = Instant::now();
-        let pace = Pace::new(1000, ms(2000));
+        let pace = Pace::new(1000, ms(2000), 0);
         // Below the pace, and in a burst of no more than 50 ms' worth: at once.
         for at in 0..500 {
             assert_eq!(pace.delay(start + ms(at * 2)), Duration::ZERO, "after {} ms", at * 2);
@@ -123,7 +128,10 @@ mod tests {
         let paces = Paces::new(&Limits::default(), 2);
         let start = Instant::now();
         let (mistake, load) = (Error::parameter("wrong"), Error::overloaded("CallerRateLimitExceeded", "x"));
-        let told_at_once = |error: &Error| (0..10_000).take_while(|_| paces.delay(error, start).is_zero()).count();
+        let told_at_once = |error: &Error| {
+            let delay = || paces.of(error).map_or(Duration::ZERO, |pace| pace.delay(start));
+            (0..10_000).take_while(|_| delay().is_zero()).count()
+        };
         // 50 ms' worth on two processors, and the first.
         assert_eq!(told_at_once(&mistake), 51);
         assert_eq!(told_at_once(&load), 301);
@@ -131,17 +139,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_has_half_of_the_connections_at_most() {
-        let limits = Limits { connections: 20, refusal_delay: Duration::from_secs(600), ..Limits::default() };
+    async fn who_waits_has_a_part_of_the_connections_at_most() {
+        let limits = Limits { connections: 40, refusal_delay: Duration::from_secs(600), ..Limits::default() };
         let paces = std::sync::Arc::new(Paces::new(&limits, 1));
         let wait = || {
             let paces = std::sync::Arc::clone(&paces);
             tokio::spawn(async move { paces.wait(&Error::parameter("wrong")).await })
         };
         // Far more than are told at once, and then as many as have a place, and more.
-        let (start, mistake) = (Instant::now(), Error::parameter("wrong"));
-        for _ in 0..1000 {
-            paces.delay(&mistake, start);
+        let start = Instant::now();
+        for _ in 0..10_000 {
+            paces.mistakes.delay(start);
+            paces.load.delay(start);
         }
         let all_have_begun = || async {
             for _ in 0..1000 {
@@ -161,5 +170,9 @@ mod tests {
         let next = wait();
         all_have_begun().await;
         assert!(!next.is_finished(), "it has a place");
+        // The other kind has its own.
+        let load = tokio::spawn(async move { paces.wait(&Error::overloaded("CallerRateLimitExceeded", "x")).await });
+        all_have_begun().await;
+        assert!(!load.is_finished());
     }
 }

@@ -96,7 +96,7 @@ pub(crate) fn init_failed(errand: &Errand, init: &InitFailure) -> Outcome {
         executed_version: errand.version.clone(),
         answer: Answer::FunctionError(payload),
         log_tail: log.end(&figures),
-        start: Start::Bound,
+        start: figures.start,
         timing: Timing { total: errand.accepted.elapsed(), ..Timing::default() },
         billed_ms: figures.billed_ms,
         memory_peak_bytes: 0,

@@ -47,7 +47,8 @@ pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
         );
         report.amount(&format!("slope, {label}"), fit.slope * 1000.0, "ms per 1,000 arrivals", &notes);
         if control == "on" {
-            report.aim("control on: lower end of the slope's interval", Aim::AtMost(0.0), fit.low(), "ms per 1,000");
+            let beyond = fit.low().max(-fit.high());
+            report.aim("control on: the slope's interval is beside 0 by", Aim::AtMost(0.0), beyond, "ms per 1,000");
         } else {
             report.aim("control off: lower end of the slope's interval", Aim::AtLeast(0.0), fit.low(), "ms per 1,000");
         }

@@ -39,8 +39,8 @@ use super::{Asked, Outcome};
 
 /// Clients that wait for their answers: enough to keep one CPU busy, too few to stand in a queue for long.
 const CLIENTS: usize = 8;
-/// Connections that the tool may have: nearly as many as the server takes where 20,000 files may be open.
-const CONNECTIONS: usize = 8000;
+/// Connections that the tool may have, if a part says nothing else.
+const CONNECTIONS: usize = 4000;
 /// For how long the capacity is looked for.
 const CAPACITY_S: f64 = 20.0;
 /// Between loads, so that each finds what a quiet machine is.

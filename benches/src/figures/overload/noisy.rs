@@ -96,6 +96,9 @@ pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
             factors.push(p99 / p99_alone);
             answered.push(part);
         }
+        if !noise.has_happened(&statuses) {
+            return Err(format!("the noise was none: {}: {statuses:?}", noise.name).into());
+        }
         let told: Vec<String> = statuses.iter().map(|(status, count)| format!("{count} × {status}")).collect();
         let all: Vec<String> = factors.iter().map(|factor| format!("{factor:.2}")).collect();
         let (p99_alone, p99) = (median(p99s_alone), median(p99s));
@@ -125,6 +128,15 @@ pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
 impl Noise {
     fn function(&self) -> String {
         self.name.replace(' ', "-")
+    }
+
+    /// Whether its clients were answered what they wanted, or, where they ask badly, that they do.
+    fn has_happened(&self, statuses: &BTreeMap<u16, u64>) -> bool {
+        statuses.keys().any(|&status| match self.act {
+            Act::Call(_) => status == 200,
+            Act::Deploy => status == 201,
+            Act::AskBadly => (400..429).contains(&status),
+        })
     }
 
     /// What is seen meanwhile; adds the statuses that its clients were answered.

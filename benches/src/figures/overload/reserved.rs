@@ -5,7 +5,7 @@ use mayfly_benches::{
     report::{Aim, Report},
 };
 use mayfly_load::{
-    Target,
+    Pace, Profile, Spacing, Target,
     outcome::{Group, Outcome as Fate},
 };
 use serde_json::json;
@@ -16,6 +16,8 @@ const RESERVED: u32 = 2;
 const TIMES: f64 = 10.0;
 /// The quiet one's load, as a part of the capacity.
 const QUIET: f64 = 0.1;
+/// The tool has one pool of connections for both, so enough that the quiet one's requests always leave: many wait to be told that they were refused.
+const CONNECTIONS: usize = 8000;
 
 pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
     report.section("ten times its reserved concurrency, beside a quiet one");
@@ -26,7 +28,9 @@ pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
     for seed in 1..=stage.seeds {
         let alone = stage.constant(&platform, &[Target::new("quiet")], capacity * QUIET, stage.seconds(20.0), seed)?;
         let both = [Target { weight: TIMES, ..Target::new("noisy") }, Target { weight: QUIET, ..Target::new("quiet") }];
-        let load = stage.constant(&platform, &both, capacity * (TIMES + QUIET), stage.seconds(20.0), seed)?;
+        let profile = Profile::constant(capacity * (TIMES + QUIET), stage.seconds(20.0));
+        let pace = Pace::Open { profile, spacing: Spacing::Poisson };
+        let load = stage.load(&platform, &both, pace, seed, |setting| setting.connections = CONNECTIONS)?;
         let of = |name: &str| load.functions.iter().find(|row| row.function == name).ok_or("it was called");
         let (noisy, quiet) = (of("noisy")?, of("quiet")?);
         answered.push(percent(quiet.counts.of(Fate::Ok), quiet.counts.all()));
@@ -40,9 +44,10 @@ pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
         );
         report.amount(&format!("seed {seed}: p99 of the quiet one"), p99_ms(quiet.latency), "ms", &notes);
     }
-    report.aim("the quiet one is answered", Aim::AtLeast(99.9), median(answered), "%");
+    let least = |seeds: Vec<f64>| seeds.into_iter().fold(100.0, f64::min);
+    report.aim("the quiet one is answered", Aim::AtLeast(99.9), least(answered), "%");
     report.aim("its p99 against alone", Aim::AtMost(1.5), median(factors), "×");
-    report.aim("refusals that the other one gets", Aim::AtLeast(99.0), median(shares), "%");
+    report.aim("refusals that the other one gets", Aim::AtLeast(99.0), least(shares), "%");
     Ok(())
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Long {
     count: usize,
     next: u64,
     running: HashMap<u64, Run>,
-    /// Those that were not long at the last look, or waited for an instance, by their begin; some have ended since, or begun anew.
+    /// Those that were not long at the last look, by their begin; some have ended since, or wait for an instance.
     young: VecDeque<(Instant, u64)>,
 }
 
@@ -84,7 +84,6 @@ impl Long {
     pub(super) fn goes_on(&mut self, number: u64, now: Instant) {
         if let Some(run) = self.running.get_mut(&number).filter(|run| run.began.is_none()) {
             run.began = Some(now);
-            self.young.push_back((now, number));
         }
     }
 

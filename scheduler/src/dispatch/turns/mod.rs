@@ -100,10 +100,14 @@ impl Turns {
         match (entered, waits) {
             (Entered::Granted(grant), _) => Ok(self.turn(grant, now)),
             (Entered::Refused(refusal), _) => Err(refusal),
-            (Entered::Waits, Some(waits)) => match tokio::time::timeout(self.rules.wait_max, waits).await {
-                Ok(called) => called.unwrap_or(Err(Refusal::ShuttingDown)),
-                Err(_) => Err(timed_out(self.rules.wait_max, Duration::ZERO)),
-            },
+            (Entered::Waits, Some(waits)) => {
+                // Who runs may have become long just now, which makes room; or it is room that others were about to be called for.
+                self.call();
+                match tokio::time::timeout(self.rules.wait_max, waits).await {
+                    Ok(called) => called.unwrap_or(Err(Refusal::ShuttingDown)),
+                    Err(_) => Err(timed_out(self.rules.wait_max, Duration::ZERO)),
+                }
+            }
             (Entered::Waits, None) => Err(Refusal::ShuttingDown),
         }
     }

@@ -148,15 +148,8 @@ impl<W: Waits> Order<W> {
     /// Somebody comes. `who` is made only if he has to wait.
     pub(crate) fn enter(&mut self, lane: LaneId, now: Instant, who: impl FnOnce() -> W) -> Entered {
         self.find_long(now);
-        let Some(line) = self.lines.get_mut(&lane) else { return Entered::Refused(Refusal::ShuttingDown) };
-        if line.waiting.is_empty() {
-            // Who had nothing to do for long has saved nothing up. Who has less to do than his share goes first, for a little while.
-            let most = owed_max(self.backlog.weight() + line.weight);
-            let saved = if line.ran_lately(now) { most / SAVED_PART } else { 0 };
-            line.virtual_time = line.virtual_time.clamp(self.now.saturating_sub(saved), self.now.saturating_add(most));
-            if self.has_room(lane) {
-                return Entered::Granted(self.grant(lane, now));
-            }
+        if self.sweep(lane, now) && self.may_run_at_once(lane, now) {
+            return Entered::Granted(self.grant(lane, now));
         }
         if let Some(refusal) = self.refusal(lane, now) {
             return Entered::Refused(refusal);
@@ -171,15 +164,35 @@ impl<W: Waits> Order<W> {
         Entered::Waits
     }
 
-    /// Why one who came now would not be let in; `None`: he would.
-    pub(crate) fn refusal(&mut self, lane: LaneId, now: Instant) -> Option<Refusal> {
-        let line = self.lines.get_mut(&lane)?;
+    /// Whether there is room for one whose line is empty, and nobody waits for it whose turn is before his.
+    fn may_run_at_once(&mut self, lane: LaneId, now: Instant) -> bool {
+        let Some(line) = self.lines.get_mut(&lane) else { return false };
+        // Who had nothing to do for long has saved nothing up. Who has less to do than his share goes first, for a little while.
+        let most = owed_max(self.backlog.weight() + line.weight);
+        let saved = if line.ran_lately(now) { most / SAVED_PART } else { 0 };
+        line.virtual_time = line.virtual_time.clamp(self.now.saturating_sub(saved), self.now.saturating_add(most));
+        let virtual_time = line.virtual_time;
+        self.has_room(lane) && self.next_lane().is_none_or(|(earliest, _)| earliest > virtual_time)
+    }
+
+    /// Forgets those who do not wait any more; whether nobody waits in this line now.
+    fn sweep(&mut self, lane: LaneId, now: Instant) -> bool {
+        let Some(line) = self.lines.get_mut(&lane) else { return true };
         self.waiting -= line.forget_gone(now);
-        if line.waiting.is_empty() {
+        let is_empty = line.waiting.is_empty();
+        if is_empty {
             self.backlog.remove(line.virtual_time, lane, line.weight);
             line.rest(now);
+        }
+        is_empty
+    }
+
+    /// Why one who came now would not be let in; `None`: he would.
+    pub(crate) fn refusal(&mut self, lane: LaneId, now: Instant) -> Option<Refusal> {
+        if self.sweep(lane, now) {
             return None;
         }
+        let line = self.lines.get_mut(&lane)?;
         let ahead = line.waiting.len();
         if ahead >= self.rules.waiting_max {
             let (most, wait) = (self.rules.waiting_max as u64, line.expected(ahead));
@@ -193,7 +206,11 @@ impl<W: Waits> Order<W> {
     /// Somebody has run.
     pub(crate) fn leave(&mut self, grant: Grant, ran: Ran) {
         self.running -= 1;
-        self.used = if self.running == 0 { 0.0 } else { self.used - grant.demand };
+        self.used -= grant.demand;
+        if self.running == 0 {
+            // Sums of fractions are not exact, and what let more run says nothing about those who come next.
+            (self.used, self.limit) = (0.0, self.processors);
+        }
         let was_long = self.long.ended(&grant);
         let Some(line) = self.lines.get_mut(&grant.lane) else { return };
         if was_long {
@@ -290,24 +307,25 @@ impl<W: Waits> Order<W> {
         Grant { number: self.long.began(lane, demand, began), lane, demand, charged }
     }
 
-    /// The line whose turn is next, if there is room for it. Only those may be passed over that have long ones of their own.
+    /// The line whose turn is next, if there is room for it. Only those may be passed over that have long ones of their own, or will have one too many.
     fn next_lane(&self) -> Option<(u64, LaneId)> {
-        let is_room = self.running == 0 || self.used - self.long.used.min(self.long_max()) + ROUNDING < self.limit;
-        if !is_room {
+        if !self.is_room(self.long.used) {
             return None;
         }
         self.backlog.iter().find(|&(_, lane)| self.has_room(lane))
     }
 
     fn has_room(&self, lane: LaneId) -> bool {
-        let own = self.lines.get(&lane).map_or(0.0, |line| line.long);
-        let beside = (self.long.used - own).min(self.long_max());
-        self.running == 0 || self.used - beside + ROUNDING < self.limit
+        let Some(line) = self.lines.get(&lane) else { return self.is_room(self.long.used) };
+        // What is known to become long needs room among those that are: else it would take that of the short ones, for as long as it runs.
+        let is_known_long = line.computed.value().is_some_and(|computes| computes > self.rules.long);
+        let is_crowded = is_known_long && self.long.used + ROUNDING > self.processors * LONG_MAX;
+        self.is_room(self.long.used - line.long) && (self.running == 0 || !is_crowded)
     }
 
-    /// Most processors' worth of long ones that do not count.
-    fn long_max(&self) -> f64 {
-        self.processors * LONG_MAX
+    /// Whether there is room beside those that run, but for so many processors' worth of long ones.
+    fn is_room(&self, beside: f64) -> bool {
+        self.running == 0 || self.used - beside + ROUNDING < self.limit
     }
 
     fn find_long(&mut self, now: Instant) {
@@ -374,7 +392,7 @@ const OWED_MAX: Duration = Duration::from_millis(500);
 const SAVED_PART: u64 = 5;
 /// However long it sleeps, an invocation uses this much of a processor.
 const DEMAND_MIN: f64 = 0.02;
-/// So many long ones may run beside what has its turn on each processor: more only make each other slow.
+/// Of those that are known to be long so many run beside what has its turn on each processor: more only make each other slow.
 const LONG_MAX: f64 = 7.0;
 
 /// Virtual time for processor time.

@@ -120,7 +120,7 @@ impl Simulation {
         let waits = caller.clone();
         match self.order.enter(lane, self.now(), || waits) {
             Entered::Granted(grant) => self.take_off(grant, caller),
-            Entered::Waits => {}
+            Entered::Waits => self.call(),
             Entered::Refused(refusal) => self.refuse(lane, &refusal),
         }
         self.check();
@@ -327,6 +327,20 @@ fn who_was_alone_owes_nothing_to_who_comes_later() {
     assert!(simulation.refused.iter().all(|refused| refused.0 == 0));
     let wait = simulation.wait_us(1, 1.0, 0..72 * SECOND);
     assert!(wait <= 20_000, "as if it had not been alone for a minute: {wait} µs");
+}
+
+#[test]
+fn what_let_more_run_is_forgotten_when_nothing_runs() {
+    let mut simulation = Simulation::new(1.0, &[128]);
+    simulation.limit_max = 3.0;
+    simulation.arrive(0, 0, 10_000, 0);
+    simulation.order.set_limit(3.0);
+    simulation.arrive(1000, 0, 10_000, 0);
+    assert_eq!(simulation.order.load().2, 2);
+    simulation.run_until(10_500);
+    assert_eq!(simulation.order.load().0, 3.0, "one runs still");
+    simulation.run_until(SECOND);
+    assert_eq!(simulation.order.load().0, 1.0);
 }
 
 #[test]

@@ -39,17 +39,38 @@ fn who_waits_for_an_instance_holds_up_nobody_else() {
 }
 
 #[test]
+fn who_waits_goes_before_who_comes_when_one_becomes_long() {
+    let mut simulation = Simulation::new(1.0, &[128, 128, 128]);
+    simulation.long_max = 7.0;
+    simulation.arrive(0, 0, SECOND, 0);
+    simulation.arrive(5000, 1, 10_000, 0);
+    simulation.arrive(60_000, 2, 10_000, 0);
+    simulation.run_until(SECOND);
+    let in_turn: Vec<_> = simulation.done.iter().map(|&(lane, wait_us, _)| (lane, wait_us)).collect();
+    assert_eq!(in_turn, [(0, 0), (1, 55_000), (2, 10_000)], "and that before anybody ends");
+}
+
+#[test]
 fn many_long_ones_do_not_all_run() {
     let lanes = [128; 40];
     let mut simulation = Simulation::new(2.0, &lanes);
-    simulation.long_max = 14.0;
+    // At first nothing is known of any.
+    simulation.long_max = 40.0;
     for at in (0..20 * SECOND).step_by(100_000) {
         for lane in 0..lanes.len() as u64 {
             simulation.arrive(at, lane, SECOND, 0);
         }
         simulation.call();
     }
-    assert_eq!(simulation.order.load().2, 16, "eight a processor");
+    assert_eq!(simulation.order.load().2, 14, "seven a processor");
+    // And they hold up nobody who is not one of them.
+    simulation.order.add(40, 128);
+    for at in (20 * SECOND..21 * SECOND).step_by(50_000) {
+        simulation.arrive(at, 40, 5000, 0);
+    }
+    simulation.run_until(22 * SECOND);
+    assert_eq!(simulation.count(40, 0..22 * SECOND), 20);
+    assert_eq!(simulation.wait_us(40, 1.0, 0..22 * SECOND), 0);
 }
 
 #[test]
