@@ -2,12 +2,12 @@
 //!
 //! Two rules. What is promised to all instances together, their memory sizes, is bounded by a multiple of the host's memory: most of what an
 //! instance has is the snapshot's, shared by all, so that multiple is large. And what the host has available must back the next one
-//! in full, above the reserve. What instances take is only seen at the next look, so between two looks each that is bound is
-//! charged its whole size.
+//! in full, above the reserve. What instances take is only seen at the next look, so each is charged its whole size
+//! until the first look after it was bound. The same holds for what ends: until the next look, whoever finds too little waits.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::NoRoom;
+use super::{NoRoom, Until};
 use crate::refusal::{Refusal, ThrottleReason};
 
 /// While programs wait for memory, less than so many reserves is little.
@@ -32,8 +32,12 @@ struct State {
     /// As of the last look.
     available_bytes: Option<u64>,
     is_stalling: bool,
-    /// Promised since the last look.
+    /// Promised since the last look, or not bound yet.
     charged_bytes: u64,
+    /// Of that, what is not bound yet.
+    binding_bytes: u64,
+    /// Something ended since the last look.
+    is_given_back: bool,
     promised_bytes: u64,
 }
 
@@ -72,6 +76,7 @@ impl Backing {
         self.check(&state, bytes)?;
         state.promised_bytes += bytes;
         state.charged_bytes += bytes;
+        state.binding_bytes += bytes;
         Ok(())
     }
 
@@ -89,6 +94,9 @@ impl Backing {
             return Err(Unbacked::Promised(Shortage { left_bytes: unpromised, wanted_bytes: bytes }));
         }
         let available = state.available_bytes.unwrap_or(u64::MAX).saturating_sub(self.reserve_bytes);
+        if bytes > available && state.is_given_back {
+            return Err(Unbacked::Yet);
+        }
         if bytes > available {
             return Err(Unbacked::Available(Shortage { left_bytes: available, wanted_bytes: bytes }));
         }
@@ -98,15 +106,31 @@ impl Backing {
         Ok(())
     }
 
-    /// Takes a promise back.
+    /// What was promised is bound: the next look sees what it takes.
+    pub(super) fn bound(&self, bytes: u64) {
+        self.state().binding_bytes -= bytes;
+    }
+
+    /// Takes back the promise to one that was never bound.
+    pub(super) fn withdraw(&self, bytes: u64) {
+        let mut state = self.state();
+        state.promised_bytes -= bytes;
+        state.charged_bytes -= bytes;
+        state.binding_bytes -= bytes;
+    }
+
+    /// Takes back the promise to one that has ended.
     pub(super) fn release(&self, bytes: u64) {
-        self.state().promised_bytes -= bytes;
+        let mut state = self.state();
+        state.promised_bytes -= bytes;
+        state.is_given_back = true;
     }
 
     /// What the host has available is this now.
     pub(super) fn seen(&self, available_bytes: Option<u64>, is_stalling: bool) {
         let mut state = self.state();
-        (state.available_bytes, state.is_stalling, state.charged_bytes) = (available_bytes, is_stalling, 0);
+        let charged_bytes = state.binding_bytes;
+        *state = State { available_bytes, is_stalling, charged_bytes, is_given_back: false, ..*state };
     }
 
     /// Whether there is less than the reserve; or less than a few of it, and programs wait for memory. With more left, they wait in a container of their own,
@@ -134,10 +158,18 @@ impl Backing {
     }
 }
 
-impl From<Shortage> for NoRoom {
-    fn from(Shortage { left_bytes, wanted_bytes }: Shortage) -> NoRoom {
-        let (left_mib, wanted_mib) = (left_bytes >> 20, wanted_bytes >> 20);
-        NoRoom::Never(Refusal::throttled(ThrottleReason::Memory, left_mib, wanted_mib, std::time::Duration::ZERO))
+impl From<Unbacked> for NoRoom {
+    fn from(why: Unbacked) -> NoRoom {
+        let (until, shortage) = match why {
+            Unbacked::Yet => (Until::Look, None),
+            Unbacked::Promised(shortage) => (Until::Freed, Some(shortage)),
+            Unbacked::Never(shortage) | Unbacked::Available(shortage) => (Until::Look, Some(shortage)),
+        };
+        let refusal = shortage.map(|Shortage { left_bytes, wanted_bytes }| {
+            let (left_mib, wanted_mib) = (left_bytes >> 20, wanted_bytes >> 20);
+            Refusal::throttled(ThrottleReason::Memory, left_mib, wanted_mib, std::time::Duration::ZERO)
+        });
+        NoRoom { until, refusal }
     }
 }
 
@@ -152,13 +184,25 @@ mod tests {
         assert_eq!(backing.promise(801), Err(Unbacked::Never(short(800, 801))));
         assert_eq!(backing.promise(600), Ok(()), "nobody has looked yet");
         assert_eq!(backing.promise(600), Err(Unbacked::Promised(short(400, 600))));
+        backing.bound(600);
         backing.seen(Some(350), false);
         assert_eq!(backing.promise(300), Err(Unbacked::Available(short(250, 300))));
         assert_eq!(backing.promise(200), Ok(()));
         assert_eq!(backing.promise(100), Err(Unbacked::Yet), "the 200 may be taken, or not");
         backing.seen(Some(340), false);
+        assert_eq!(backing.promise(100), Err(Unbacked::Yet), "they are not bound yet");
+        backing.bound(200);
+        assert_eq!(backing.promise(100), Err(Unbacked::Yet), "nobody has seen what they take");
+        backing.seen(Some(340), false);
         assert_eq!(backing.promise(100), Ok(()), "most were not");
+        backing.withdraw(100);
         backing.release(600);
+        assert_eq!(backing.promise(300), Err(Unbacked::Yet), "what ended may have given back that much");
+        assert_eq!(backing.promise(240), Ok(()), "who was not bound has taken nothing");
+        backing.bound(240);
+        backing.seen(Some(340), false);
+        assert_eq!(backing.promise(300), Err(Unbacked::Available(short(240, 300))));
+        backing.release(140);
         backing.seen(None, false);
         assert_eq!(backing.promise(700), Ok(()));
         assert_eq!(backing.promise(1), Err(Unbacked::Promised(short(0, 1))));

@@ -44,7 +44,7 @@ fn look(dispatcher: &Arc<Dispatcher>, memory: Look) -> (bool, usize) {
     dispatcher.backing.seen(memory.available_bytes, memory.is_stalling);
     let is_low = dispatcher.backing.is_low();
     let ended = if is_low { make_way(dispatcher, now) } else { 0 };
-    dispatcher.feed();
+    dispatcher.feed_all();
     (is_low, ended)
 }
 

@@ -68,8 +68,6 @@ struct State {
     back_off: BackOff,
     /// Nothing is kept idle any more.
     is_retired: bool,
-    /// In the dispatcher's queue for room.
-    is_hungry: bool,
 }
 
 /// A lane, in numbers.
@@ -156,8 +154,7 @@ impl Lane {
             // Not under the lock: making room may end an instance of any lane.
             let room = match self.dispatcher.room(self.binding.memory_bytes) {
                 Ok(room) => room,
-                Err(NoRoom::Yet) => return self.wait_for_room(),
-                Err(NoRoom::Never(refusal)) => return self.no_room(&refusal),
+                Err(none) => return self.no_room(none),
             };
             let is_spare = {
                 let mut state = self.state();
@@ -170,13 +167,15 @@ impl Lane {
                 state.binding += 1;
                 is_spare
             };
-            let seat = Seat { lane: self.this.clone(), tenant: Arc::default(), _room: room };
+            let seat = Seat { lane: self.this.clone(), tenant: Arc::default(), room };
             self.dispatcher.handle.spawn(async move { lane.bind(seat, is_spare).await });
         }
     }
 
-    /// Refuses those who wait, unless there are instances that they may wait for.
-    fn no_room(&self, refusal: &Refusal) {
+    /// Waits until there may be room; or, if there never is, refuses those who wait, unless there are instances that they may wait for.
+    fn no_room(&self, NoRoom { until, refusal }: NoRoom) {
+        let queue = self.dispatcher.queue(until);
+        let Some(refusal) = refusal else { return queue.add(&self.this) };
         let waiting = {
             let mut state = self.state();
             if state.wants_ahead() {
@@ -184,27 +183,16 @@ impl Lane {
             }
             if !state.waiting.is_empty() && state.instances > 0 {
                 drop(state);
-                return self.wait_for_room();
+                return queue.add(&self.this);
             }
             std::mem::take(&mut state.waiting)
         };
         waiting.into_iter().for_each(|turn| drop(turn.send(Err(refusal.clone()))));
     }
 
-    fn wait_for_room(&self) {
-        let mut state = self.state();
-        if !std::mem::replace(&mut state.is_hungry, true) {
-            self.dispatcher.hungry.lock().unwrap_or_else(PoisonError::into_inner).push_back(self.this.clone());
-        }
-    }
-
     /// There may be room now; false if nobody waits for it any more.
     pub(super) fn fed(&self) -> bool {
-        let is_wanted = {
-            let mut state = self.state();
-            state.is_hungry = false;
-            state.waiting.len() > state.binding || state.wants_ahead()
-        };
+        let is_wanted = self.wants_bind(&self.state());
         self.supply();
         is_wanted
     }
@@ -220,6 +208,7 @@ impl Lane {
         match bound {
             Ok(mut instance) => {
                 instance.is_spare = is_spare;
+                seat.room.bound();
                 self.state().ahead_goes_well();
                 seat.tenant = self.dispatcher.tenants.add(instance.pid());
                 self.give_back(instance, seat);
@@ -276,7 +265,7 @@ impl Lane {
             }
             let Some(turn) = state.waiting.pop_front() else {
                 // Room that nobody here needs is for those who wait for it elsewhere.
-                if !state.is_retired && (!state.has_spare() || !self.dispatcher.is_anyone_hungry()) {
+                if !state.is_retired && (!state.has_spare() || self.dispatcher.until_freed.is_empty()) {
                     if held.instance.served == 0 {
                         held.instance.is_ahead = true;
                         held.instance.is_provisioned = !state.has_spare();
@@ -403,8 +392,11 @@ impl Lane {
     /// Whether somebody waits for whom no instance is on its way, or one is wanted ahead. Those who wait all have a turn: what they wait for can run.
     fn wants_bind(&self, state: &State) -> bool {
         let coming = state.binding + state.away;
-        let is_awaited = state.waiting.len() > coming;
-        is_awaited && state.instances < self.dispatcher.bounds.instances_per_function_max || state.wants_ahead()
+        let is_awaited =
+            state.waiting.len() > coming && state.instances < self.dispatcher.bounds.instances_per_function_max;
+        // Who waits to be bound keeps room from others: of a lane whose machines end badly, one does.
+        let is_enough = state.binding > 0 && state.back_off.is_slow();
+        !is_enough && (is_awaited || state.wants_ahead())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -17,7 +17,7 @@ pub(crate) mod turns;
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -82,8 +82,10 @@ pub(crate) struct Dispatcher {
     tenants: Tenants,
     spares: Spares,
     lanes: Mutex<Vec<Weak<Lane>>>,
-    /// Lanes whose callers wait for room, in the order in which they get it.
-    hungry: Mutex<VecDeque<Weak<Lane>>>,
+    /// Lanes whose callers wait until another instance ends.
+    until_freed: Queue,
+    /// Lanes whose callers wait for the next look at memory: that others end does not help them before.
+    until_look: Queue,
     pub(crate) failures: AtomicU64,
     pub(crate) resets: AtomicU64,
 }
@@ -92,15 +94,28 @@ pub(crate) struct Dispatcher {
 struct Room {
     dispatcher: Arc<Dispatcher>,
     memory_bytes: u64,
+    is_bound: bool,
 }
 
-/// Why there is none.
-enum NoRoom {
-    /// Others have it for now.
-    Yet,
-    /// The host cannot back it, whoever goes.
-    Never(Refusal),
+/// There is none.
+struct NoRoom {
+    until: Until,
+    /// For those who have no instance to wait for: whoever goes, there is too little.
+    refusal: Option<Refusal>,
 }
+
+/// When there may be room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Another instance ends.
+    Freed,
+    /// Memory is looked at.
+    Look,
+}
+
+/// Lanes that wait, in the order in which they are served.
+#[derive(Default)]
+struct Queue(Mutex<VecDeque<Weak<Lane>>>);
 
 impl Dispatcher {
     /// Must be called in a tokio runtime.
@@ -118,7 +133,8 @@ impl Dispatcher {
             binds: Semaphore::new(cores.max(2)),
             instances: AtomicUsize::new(0),
             lanes: Mutex::new(Vec::new()),
-            hungry: Mutex::new(VecDeque::new()),
+            until_freed: Queue::default(),
+            until_look: Queue::default(),
             failures: AtomicU64::new(0),
             resets: AtomicU64::new(0),
         })
@@ -147,12 +163,9 @@ impl Dispatcher {
         loop {
             match self.backing.promise(memory_bytes) {
                 Ok(()) => break,
-                Err(Unbacked::Yet) => return Err(NoRoom::Yet),
                 Err(Unbacked::Promised(_)) if self.evict() => {}
-                Err(Unbacked::Available(_)) if self.evict_some() > 0 => return Err(NoRoom::Yet),
-                Err(Unbacked::Never(shortage) | Unbacked::Promised(shortage) | Unbacked::Available(shortage)) => {
-                    return Err(shortage.into());
-                }
+                Err(Unbacked::Available(_)) if self.evict_some() > 0 => return Err(Unbacked::Yet.into()),
+                Err(why) => return Err(why.into()),
             }
         }
         let take = || {
@@ -162,17 +175,18 @@ impl Dispatcher {
         };
         while take().is_err() {
             if !self.evict() {
-                self.backing.release(memory_bytes);
-                return Err(NoRoom::Yet);
+                self.backing.withdraw(memory_bytes);
+                return Err(NoRoom { until: Until::Freed, refusal: None });
             }
         }
-        Ok(Room { dispatcher: self.clone(), memory_bytes })
+        Ok(Room { dispatcher: self.clone(), memory_bytes, is_bound: false })
     }
 
     /// Whether there is room for an instance that nobody waits for, without that any other has to go.
     fn has_room_to_spare(&self, memory_bytes: u64) -> bool {
         let is_place = self.instances.load(Ordering::Relaxed) < self.bounds.instances_max;
-        is_place && !self.is_anyone_hungry() && !self.backing.is_low() && self.backing.backs(memory_bytes)
+        let is_free = is_place && self.until_freed.is_empty() && self.until_look.is_empty();
+        is_free && !self.backing.is_low() && self.backing.backs(memory_bytes)
     }
 
     /// Ends an eighth of the idle instances, and says how many that were: what that gives back is only seen at the next look.
@@ -188,25 +202,70 @@ impl Dispatcher {
         oldest.is_some_and(|(_, lane)| lane.drop_oldest())
     }
 
-    /// Lets the next lane that waits for room try again.
+    /// The lanes that wait for that.
+    fn queue(&self, until: Until) -> &Queue {
+        match until {
+            Until::Freed => &self.until_freed,
+            Until::Look => &self.until_look,
+        }
+    }
+
+    /// One has ended: the next lane that waits for that tries again.
     fn feed(&self) {
-        loop {
-            let next = self.hungry.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some(lane) = next else { return };
+        while let Some(lane) = self.until_freed.next() {
             if lane.upgrade().is_some_and(|lane| lane.fed()) {
                 return;
             }
         }
     }
 
-    fn is_anyone_hungry(&self) -> bool {
-        !self.hungry.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    /// After a look there may be room for many: all lanes that wait try again, each once.
+    fn feed_all(&self) {
+        let waiting = [&self.until_look, &self.until_freed].map(Queue::take_all);
+        for lane in waiting.iter().flatten().filter_map(Weak::upgrade) {
+            lane.fed();
+        }
+    }
+}
+
+impl Queue {
+    /// At the end, if it is not in it.
+    fn add(&self, lane: &Weak<Lane>) {
+        let mut lanes = self.lanes();
+        if !lanes.iter().any(|other| other.ptr_eq(lane)) {
+            lanes.push_back(lane.clone());
+        }
+    }
+
+    fn next(&self) -> Option<Weak<Lane>> {
+        self.lanes().pop_front()
+    }
+
+    fn take_all(&self) -> VecDeque<Weak<Lane>> {
+        std::mem::take(&mut self.lanes())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lanes().is_empty()
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, VecDeque<Weak<Lane>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Room {
+    /// Its instance is bound: what it takes is seen at the next look.
+    fn bound(&mut self) {
+        self.is_bound = true;
+        self.dispatcher.backing.bound(self.memory_bytes);
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.dispatcher.backing.release(self.memory_bytes);
+        let take_back = if self.is_bound { Backing::release } else { Backing::withdraw };
+        take_back(&self.dispatcher.backing, self.memory_bytes);
         self.dispatcher.instances.fetch_sub(1, Ordering::Relaxed);
         self.dispatcher.feed();
     }

@@ -277,6 +277,13 @@ async fn a_function_that_ends_its_machines_gets_them_more_slowly() {
     assert!(paced >= free + crate::limits::BACK_OFF_MAX * 3, "{paced:?} after {free:?}");
     fixture.invoke(json!({})).await.expect("an answer");
     assert!(violate(crate::limits::BACK_OFF_AFTER).await <= free, "one that went well");
+    violate(20).await;
+    let callers: Vec<_> = (0..5).map(|_| fixture.spawn(json!({}))).collect();
+    ms(1).await;
+    assert_eq!(fixture.instances(), (0, 1), "the others wait without room");
+    for caller in callers {
+        caller.await.expect("no panic").expect("it runs");
+    }
 }
 
 #[tokio::test(start_paused = true)]

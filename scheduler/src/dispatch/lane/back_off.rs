@@ -21,6 +21,11 @@ impl BackOff {
         *self = BackOff::default();
     }
 
+    /// Whether the next one may have to wait.
+    pub(super) fn is_slow(&self) -> bool {
+        self.in_a_row >= limits::BACK_OFF_AFTER
+    }
+
     /// How long the next bind has to wait. It is taken to begin then: another one waits for longer.
     pub(super) fn wait(&mut self, now: Instant) -> Duration {
         let Some(doubled) = self.in_a_row.checked_sub(limits::BACK_OFF_AFTER) else { return Duration::ZERO };

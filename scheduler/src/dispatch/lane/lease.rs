@@ -18,7 +18,7 @@ pub(super) struct Held {
 pub(crate) struct Seat {
     pub(super) lane: Weak<Lane>,
     pub(crate) tenant: Arc<Tenant>,
-    pub(super) _room: Room,
+    pub(super) room: Room,
 }
 
 /// An instance for one invocation. Goes back to its lane if it is not taken.

@@ -1,7 +1,7 @@
 //! Who makes way, waits or is refused when there is too little memory.
 
 use super::*;
-use crate::{machine::Binding, memory::Look};
+use crate::{dispatch::lane::Load, machine::Binding, memory::Look};
 
 pub(super) fn left(bytes: u64) -> Look {
     Look { available_bytes: Some(bytes), is_stalling: false }
@@ -9,6 +9,12 @@ pub(super) fn left(bytes: u64) -> Look {
 
 fn nothing(_: u32) -> u64 {
     0
+}
+
+/// Of another function, with instances of so many MiB.
+fn lane(fixture: &Fixture, name: &str, memory_mib: u64) -> Arc<Lane> {
+    let binding = Binding { memory_bytes: memory_mib << 20, ..binding(name) };
+    Lane::new(fixture.dispatcher.clone(), binding, Share::default())
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,6 +71,123 @@ async fn what_was_bound_since_the_last_look_may_take_all_that_it_can() {
         caller.await.expect("no panic").expect("it runs");
     }
     assert!(began.elapsed() < Duration::from_millis(600));
+    keeper.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_bound_yet_counts_after_a_look_too() {
+    let fixture = fixture(ScriptedHost { bind_ms: 300, ..host() }, BOUNDS).await;
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || left(200 << 20), nothing));
+    ms(260).await;
+    let both = [fixture.spawn(json!({"ms": 1000})), fixture.spawn(json!({"ms": 1000}))];
+    ms(260).await;
+    assert_eq!(fixture.count(|c| &c.binds), 1, "nobody has seen yet what the first one takes");
+    ms(250).await;
+    assert_eq!(fixture.count(|c| &c.binds), 2);
+    for caller in both {
+        caller.await.expect("no panic").expect("it runs");
+    }
+    keeper.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gets_no_place_takes_no_memory() {
+    let mut fixture = fixture(host(), Bounds { instances_max: 1, ..BOUNDS }).await;
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || left(200 << 20), nothing));
+    fixture.invoke(json!({})).await.expect("it runs");
+    ms(260).await;
+    let busy = fixture.spawn(json!({"ms": 50}));
+    ms(1).await;
+    fixture.lane = lane(&fixture, "g", 128);
+    let began = fixture.clock.now();
+    fixture.invoke(json!({})).await.expect("it runs when the other has gone");
+    assert!(began.elapsed() < Duration::from_millis(100), "without a look: {:?}", began.elapsed());
+    busy.await.expect("no panic").expect("it runs");
+    keeper.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_look_costs_nobody_an_instance() {
+    let mut fixture = fixture(host(), BOUNDS).await;
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), || left(200 << 20), nothing));
+    fixture.invoke(json!({})).await.expect("it runs");
+    ms(260).await;
+    let large = lane(&fixture, "large", 150);
+    let small = std::mem::replace(&mut fixture.lane, large);
+    let both = [fixture.spawn(json!({"ms": 100})), fixture.spawn(json!({"ms": 100}))];
+    ms(10).await;
+    assert_eq!(fixture.lane.load(), Load { idle: 0, instances: 1, waiting: 1 }, "one waits for the next look");
+    fixture.lane = small;
+    for _ in 0..3 {
+        assert_eq!(fixture.invoke(json!({})).await.expect("it runs").start, Start::Warm);
+        assert_eq!(fixture.instances(), (1, 1));
+    }
+    for caller in both {
+        caller.await.expect("no panic").expect("it runs");
+    }
+    keeper.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_look_all_who_waited_for_it_try_again() {
+    let mut fixture = fixture(host(), BOUNDS).await;
+    let dispatcher = fixture.dispatcher.clone();
+    let available = Arc::new(AtomicU64::new(200 << 20));
+    let seen = available.clone();
+    let look = move || left(seen.load(Ordering::Relaxed));
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), look, nothing));
+    ms(260).await;
+    let all = || dispatcher.instances.load(Ordering::Relaxed);
+    let mut callers = Vec::new();
+    for index in 0..40 {
+        fixture.lane = lane(&fixture, &format!("f{index}"), 128);
+        callers.push(fixture.spawn(json!({"ms": 1000})));
+    }
+    ms(10).await;
+    assert_eq!(all(), 1);
+    available.store((11 * 128) << 20, Ordering::Relaxed);
+    ms(250).await;
+    assert_eq!(all(), 12, "as many as there is memory for");
+    available.store(1 << 40, Ordering::Relaxed);
+    ms(250).await;
+    assert_eq!(all(), 40);
+    for caller in callers {
+        caller.await.expect("no panic").expect("it runs");
+    }
+    keeper.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eighth_of_what_is_idle_goes_at_a_look_and_not_at_a_call() {
+    let mut fixture = fixture(host(), Bounds { instances_per_function_max: 100, ..BOUNDS }).await;
+    let available = Arc::new(AtomicU64::new(1 << 40));
+    let seen = available.clone();
+    let look = move || left(seen.load(Ordering::Relaxed));
+    let keeper = tokio::spawn(keep(Arc::downgrade(&fixture.dispatcher), look, nothing));
+    let callers: Vec<_> = (0..64).map(|_| fixture.spawn(json!({"ms": 400}))).collect();
+    for caller in callers {
+        caller.await.expect("no panic").expect("it runs");
+    }
+    assert_eq!(fixture.instances(), (64, 64));
+    available.store(200 << 20, Ordering::Relaxed);
+    ms(260).await;
+    // Of one function, and of several.
+    let larger: Vec<_> = (0..5).map(|index| lane(&fixture, &format!("g{index}"), 300)).collect();
+    let small = fixture.lane.clone();
+    let mut callers = Vec::new();
+    for index in 0..10 {
+        fixture.lane = larger[index % larger.len()].clone();
+        callers.push(fixture.spawn(json!({})));
+    }
+    ms(1).await;
+    assert_eq!(small.load().idle, 64 - 8);
+    ms(250).await;
+    assert_eq!(small.load().idle, 64 - 8 - 7, "it was not enough");
+    available.store(1 << 40, Ordering::Relaxed);
+    for caller in callers {
+        caller.await.expect("no panic").expect("it runs once there is memory");
+    }
+    assert_eq!(small.load().idle, 64 - 8 - 7);
     keeper.abort();
 }
 
