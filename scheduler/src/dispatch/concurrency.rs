@@ -2,10 +2,13 @@
 //!
 //! A function with reserved concurrency has that much to itself and no more; all others share the rest. Of that rest, a function with
 //! provisioned concurrency has as much to itself, and may use more; one that has both has its provisioned part inside of what is reserved.
+//!
+//! What an invocation in flight counts as follows from its function's limits as they are now, so these may change at any time. What was let in
+//! before a change stays, and is counted until it ends.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,27 +23,33 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Concurrency {
     counts: Mutex<Counts>,
+    /// See [`Concurrency::changes`].
+    changes: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     limit: u32,
     in_flight: u32,
-    reserved_total: u32,
-    /// Of functions without a reservation.
-    provisioned_total: u32,
-    unreserved_in_flight: u32,
-    reserved: HashMap<String, Reserved>,
-    provisioned: HashMap<String, Provision>,
+    /// What functions have to themselves.
+    own_total: u32,
+    /// In flight of what all share.
+    shared_in_flight: u32,
+    /// Functions that have something to themselves, or in flight.
+    functions: HashMap<String, OfFunction>,
     /// How fast each function may become more, if that is limited.
     rule: Option<ScalingRule>,
-    scaling: HashMap<String, Scaling>,
+    scaling: HashMap<String, Arc<Mutex<Scaling>>>,
 }
 
-#[derive(Debug, Default)]
-struct Reserved {
-    limit: u32,
+/// The concurrency of a function.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct OfFunction {
+    reserved: Option<u32>,
+    provisioned: Option<u32>,
     in_flight: u32,
+    /// Invocations that came when all that is provisioned was in use.
+    spilled: u64,
 }
 
 /// The provisioned concurrency of a function.
@@ -57,51 +66,53 @@ pub(crate) struct Provision {
 #[derive(Debug)]
 pub(crate) struct Permit {
     concurrency: Arc<Concurrency>,
-    /// Of a function with reserved concurrency.
-    reserved_by: Option<String>,
-    /// Of a function with provisioned concurrency, and counted there.
-    provisioned_by: Option<String>,
-    /// Of a function whose environments are counted.
-    scaled_by: Option<String>,
+    function: String,
+    /// Where its environment is counted, if it is.
+    scaling: Option<Arc<Mutex<Scaling>>>,
 }
 
 impl Concurrency {
     /// Nothing in flight, nothing reserved.
     pub(crate) fn new(limit: u32, rule: Option<ScalingRule>) -> Concurrency {
-        Concurrency { counts: Mutex::new(Counts { limit, rule, ..Counts::default() }) }
+        let counts = Counts { limit, rule, ..Counts::default() };
+        Concurrency { counts: Mutex::new(counts), changes: Mutex::default() }
+    }
+
+    /// Held by who changes what is recorded of a function's limits, from the check to the count. That takes a write to the disk: not for async tasks.
+    pub(crate) fn changes(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets an invocation in, or says which limit is reached.
     pub(crate) fn admit(self: &Arc<Self>, function: &str, now: Instant) -> Result<Permit, Refusal> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts();
         if let Some(refusal) = counts.refusal(function, now) {
             return Err(refusal);
         }
-        let provisioned_by = counts.take_provisioned(function);
-        let scaled_by = counts.rule.filter(|_| provisioned_by.is_none()).map(|rule| {
-            let scaling = counts.scaling.entry(function.to_owned()).or_insert_with(|| Scaling::new(rule, now));
-            scaling.begin(now);
-            function.to_owned()
+        let is_provisioned = counts.change(function, |of| {
+            let is_provisioned = of.has_provisioned();
+            of.spilled += u64::from(of.provisioned.is_some() && !is_provisioned);
+            of.in_flight += 1;
+            is_provisioned
         });
-        let reserved_by = counts.reserved.contains_key(function).then(|| function.to_owned());
-        match counts.reserved.get_mut(function) {
-            Some(reserved) => reserved.in_flight += 1,
-            None if provisioned_by.is_some() => {}
-            None => counts.unreserved_in_flight += 1,
-        }
-        counts.in_flight += 1;
-        Ok(Permit { concurrency: self.clone(), reserved_by, provisioned_by, scaled_by })
+        let scaling = counts.rule.filter(|_| !is_provisioned).map(|rule| {
+            let new = || Arc::new(Mutex::new(Scaling::new(rule, now)));
+            let scaling = counts.scaling.entry(function.to_owned()).or_insert_with(new);
+            scaling.lock().unwrap_or_else(PoisonError::into_inner).begin(now);
+            scaling.clone()
+        });
+        Ok(Permit { concurrency: self.clone(), function: function.to_owned(), scaling })
     }
 
     /// Why an invocation that came now would not be let in, if so.
     pub(crate) fn refusal(&self, function: &str, now: Instant) -> Option<Refusal> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).refusal(function, now)
+        self.counts().refusal(function, now)
     }
 
     /// Whether a function may reserve as much.
     pub(crate) fn check_reservation(&self, function: &str, wanted: u32) -> Result<(), Refusal> {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let provisioned = counts.provisioned.get(function).map_or(0, |provision| provision.limit);
+        let counts = self.counts();
+        let provisioned = counts.of(function).provisioned.unwrap_or(0);
         if wanted < provisioned {
             return Err(Refusal::InvalidParameter(format!(
                 " ReservedConcurrentExecutions  {wanted} should not be lower than function's total provisioned concurrency [{provisioned}]."
@@ -112,9 +123,9 @@ impl Concurrency {
 
     /// Whether a function may have as much provisioned.
     pub(crate) fn check_provision(&self, function: &str, wanted: u32) -> Result<(), Refusal> {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        match counts.reserved.get(function) {
-            Some(reserved) if wanted > reserved.limit => Err(Refusal::InvalidParameter(
+        let counts = self.counts();
+        match counts.of(function).reserved {
+            Some(reserved) if wanted > reserved => Err(Refusal::InvalidParameter(
                 "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function"
                     .into(),
             )),
@@ -125,74 +136,115 @@ impl Concurrency {
 
     /// Sets or takes away a reservation.
     pub(crate) fn reserve(&self, function: &str, limit: Option<u32>) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = counts.reserved.get(function).map_or(0, |reserved| reserved.limit);
-        counts.reserved_total = counts.reserved_total - before + limit.unwrap_or(0);
-        match limit {
-            Some(limit) => counts.reserved.entry(function.to_owned()).or_default().limit = limit,
-            // Those in flight give their permits back to nobody.
-            None => drop(counts.reserved.remove(function)),
-        }
-        counts.count_provisioned();
+        self.counts().change(function, |of| of.reserved = limit);
     }
 
     /// Sets or takes away what is provisioned.
     pub(crate) fn provision(&self, function: &str, limit: Option<u32>) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        match limit {
-            Some(limit) => counts.provisioned.entry(function.to_owned()).or_default().limit = limit,
-            None => drop(counts.provisioned.remove(function)),
-        }
-        counts.count_provisioned();
+        self.counts().change(function, |of| of.provisioned = limit);
     }
 
     /// Functions with provisioned concurrency.
     pub(crate) fn provisions(&self) -> Vec<(String, Provision)> {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.provisioned.iter().map(|(name, of)| (name.clone(), *of)).collect()
+        let counts = self.counts();
+        let provisions = counts.functions.iter().filter_map(|(name, of)| {
+            let limit = of.provisioned?;
+            Some((name.clone(), Provision { limit, in_flight: of.in_flight.min(limit), spilled: of.spilled }))
+        });
+        provisions.collect()
     }
 
     /// Functions with a reservation: name, limit, in flight.
     pub(crate) fn reservations(&self) -> Vec<(String, u32, u32)> {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.reserved.iter().map(|(name, of)| (name.clone(), of.limit, of.in_flight)).collect()
+        let counts = self.counts();
+        let reserved =
+            counts.functions.iter().filter_map(|(name, of)| Some((name.clone(), of.reserved?, of.in_flight)));
+        reserved.collect()
     }
 
-    /// Forgets a function that was deleted.
+    /// Forgets a function that was deleted, but for what it has in flight.
     pub(crate) fn forget(&self, function: &str) {
-        self.provision(function, None);
-        self.reserve(function, None);
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).scaling.remove(function);
+        let mut counts = self.counts();
+        counts.change(function, |of| (of.reserved, of.provisioned) = (None, None));
+        counts.scaling.remove(function);
     }
 
     /// Invocations in flight.
     pub(crate) fn in_flight(&self) -> usize {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).in_flight as usize
+        self.counts().in_flight as usize
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OfFunction {
+    /// What it has to itself.
+    fn own(&self) -> u32 {
+        self.reserved.or(self.provisioned).unwrap_or(0)
+    }
+
+    /// What it has in flight of what all share.
+    fn shared_in_flight(&self) -> u32 {
+        if self.reserved.is_some() { 0 } else { self.in_flight.saturating_sub(self.own()) }
+    }
+
+    /// Whether some of what is provisioned is free.
+    fn has_provisioned(&self) -> bool {
+        self.provisioned.is_some_and(|limit| self.in_flight < limit)
+    }
+
+    fn is_needed(&self) -> bool {
+        self.in_flight > 0 || self.reserved.is_some() || self.provisioned.is_some()
     }
 }
 
 impl Counts {
-    fn refusal(&mut self, function: &str, now: Instant) -> Option<Refusal> {
-        let is_provisioned = self.provisioned.get(function).is_some_and(|of| of.in_flight < of.limit);
-        let (in_flight, limit, reason) = match self.reserved.get(function) {
-            Some(reserved) => (reserved.in_flight, reserved.limit, ThrottleReason::ReservedConcurrency),
-            None if is_provisioned => return None,
+    fn of(&self, function: &str) -> OfFunction {
+        self.functions.get(function).copied().unwrap_or_default()
+    }
+
+    /// Changes what is counted of a function, and the totals with it.
+    fn change<T>(&mut self, function: &str, change: impl FnOnce(&mut OfFunction) -> T) -> T {
+        let before = self.of(function);
+        let mut after = before;
+        let result = change(&mut after);
+        self.in_flight = self.in_flight - before.in_flight + after.in_flight;
+        self.own_total = self.own_total - before.own() + after.own();
+        self.shared_in_flight = self.shared_in_flight - before.shared_in_flight() + after.shared_in_flight();
+        match self.functions.get_mut(function) {
+            _ if !after.is_needed() => drop(self.functions.remove(function)),
+            Some(of) => *of = after,
+            None => drop(self.functions.insert(function.to_owned(), after)),
+        }
+        result
+    }
+
+    fn refusal(&self, function: &str, now: Instant) -> Option<Refusal> {
+        let of = self.of(function);
+        let throttled = |reason, limit: u32, present: u32| {
+            (present >= limit).then(|| Refusal::throttled(reason, limit.into(), present.into(), Duration::ZERO))
+        };
+        let of_limit = match of.reserved {
+            Some(reserved) => throttled(ThrottleReason::ReservedConcurrency, reserved, of.in_flight),
+            None if of.has_provisioned() => None,
             None => {
-                let unreserved = self.limit.saturating_sub(self.reserved_total + self.provisioned_total);
-                (self.unreserved_in_flight, unreserved, ThrottleReason::AccountConcurrency)
+                let shared = self.limit.saturating_sub(self.own_total);
+                throttled(ThrottleReason::AccountConcurrency, shared, self.shared_in_flight)
             }
         };
-        if in_flight >= limit {
-            return Some(Refusal::throttled(reason, limit.into(), in_flight.into(), Duration::ZERO));
-        }
-        self.scaling.get_mut(function).filter(|_| !is_provisioned)?.refusal(now)
+        // What was let in before a limit was changed may still have the place of what has become another's own.
+        let refusal = of_limit.or_else(|| throttled(ThrottleReason::AccountConcurrency, self.limit, self.in_flight));
+        refusal.or_else(|| {
+            let scaling = self.scaling.get(function).filter(|_| !of.has_provisioned())?;
+            scaling.lock().unwrap_or_else(PoisonError::into_inner).refusal(now)
+        })
     }
 
     /// Whether enough is left for the functions without a reservation if this one gets so much of its own.
     fn check_rest(&self, function: &str, wanted: u32, what: &str) -> Result<(), Refusal> {
-        let reserved = self.reserved.get(function).map(|reserved| reserved.limit);
-        let provisioned = self.provisioned.get(function).map_or(0, |provision| provision.limit);
-        let others = self.reserved_total + self.provisioned_total - reserved.unwrap_or(provisioned);
+        let others = self.own_total - self.of(function).own();
         // Lambda keeps 100 for functions without a reservation; an account smaller than that keeps nothing.
         let kept = if self.limit > limits::UNRESERVED_CONCURRENCY_MIN { limits::UNRESERVED_CONCURRENCY_MIN } else { 0 };
         if u64::from(others) + u64::from(wanted) + u64::from(kept) > u64::from(self.limit) {
@@ -202,45 +254,13 @@ impl Counts {
         }
         Ok(())
     }
-
-    /// A part of what is provisioned for the function, if there is one left; its name then.
-    fn take_provisioned(&mut self, function: &str) -> Option<String> {
-        let provision = self.provisioned.get_mut(function)?;
-        if provision.in_flight >= provision.limit {
-            provision.spilled += 1;
-            return None;
-        }
-        provision.in_flight += 1;
-        Some(function.to_owned())
-    }
-
-    fn count_provisioned(&mut self) {
-        let shared = self.provisioned.iter().filter(|(name, _)| !self.reserved.contains_key(*name));
-        self.provisioned_total = shared.map(|(_, provision)| provision.limit).sum();
-    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut counts = self.concurrency.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(scaling) = self.scaled_by.as_ref().and_then(|function| counts.scaling.get_mut(function)) {
-            scaling.end();
-        }
-        counts.in_flight -= 1;
-        // What was provisioned may have been taken away, and set again, since.
-        if let Some(provision) = self.provisioned_by.as_ref().and_then(|function| counts.provisioned.get_mut(function))
-        {
-            provision.in_flight = provision.in_flight.saturating_sub(1);
-        }
-        match &self.reserved_by {
-            None if self.provisioned_by.is_some() => {}
-            None => counts.unreserved_in_flight -= 1,
-            // It may have been taken away, and set again, since.
-            Some(function) => {
-                if let Some(reserved) = counts.reserved.get_mut(function) {
-                    reserved.in_flight = reserved.in_flight.saturating_sub(1);
-                }
-            }
+        self.concurrency.counts().change(&self.function, |of| of.in_flight -= 1);
+        if let Some(scaling) = &self.scaling {
+            scaling.lock().unwrap_or_else(PoisonError::into_inner).end();
         }
     }
 }
@@ -284,9 +304,63 @@ mod tests {
         concurrency.reserve("f", Some(2));
         let permit = concurrency.admit("f", now).expect("its own");
         concurrency.reserve("f", None);
+        assert_eq!(concurrency.counts().shared_in_flight, 1);
         drop(permit);
         assert_eq!(concurrency.in_flight(), 0);
-        assert_eq!(concurrency.counts.lock().expect("not poisoned").reserved_total, 0);
+        assert_eq!(concurrency.counts().own_total, 0);
+        assert!(concurrency.counts().functions.is_empty());
+    }
+
+    #[test]
+    fn what_is_in_flight_counts_when_a_limit_is_set_again() {
+        let now = Instant::now();
+        let concurrency = Arc::new(Concurrency::new(10, None));
+        concurrency.reserve("f", Some(2));
+        let permits = [(); 2].map(|()| concurrency.admit("f", now).expect("two are reserved"));
+        concurrency.reserve("f", None);
+        concurrency.reserve("f", Some(2));
+        assert_eq!(reason(concurrency.admit("f", now)), (ThrottleReason::ReservedConcurrency, 2, 2));
+        // Deleted, and created anew.
+        concurrency.forget("f");
+        concurrency.reserve("f", Some(2));
+        assert_eq!(reason(concurrency.admit("f", now)), (ThrottleReason::ReservedConcurrency, 2, 2));
+        concurrency.reserve("f", None);
+        concurrency.provision("f", Some(2));
+        let third = concurrency.admit("f", now).expect("it shares with all, too");
+        assert_eq!(concurrency.provisions(), [("f".into(), Provision { limit: 2, in_flight: 2, spilled: 1 })]);
+        assert_eq!(concurrency.counts().shared_in_flight, 1);
+        drop((permits, third));
+        concurrency.forget("f");
+        assert_eq!((concurrency.in_flight(), concurrency.counts().functions.len()), (0, 0));
+    }
+
+    #[test]
+    fn no_change_of_limits_lets_in_more_than_the_account_has() {
+        let now = Instant::now();
+        let concurrency = Arc::new(Concurrency::new(4, None));
+        let mut permits = Vec::new();
+        for name in ["f", "g", "h"] {
+            concurrency.reserve(name, Some(3));
+            permits.extend((0..3).filter_map(|_| concurrency.admit(name, now).ok()));
+            concurrency.reserve(name, None);
+        }
+        assert_eq!((permits.len(), concurrency.in_flight()), (4, 4));
+        concurrency.reserve("i", Some(1));
+        assert_eq!(reason(concurrency.admit("i", now)), (ThrottleReason::AccountConcurrency, 4, 4));
+        drop(permits);
+        concurrency.admit("i", now).expect("it has its own");
+    }
+
+    #[test]
+    fn the_environments_of_a_deleted_function_are_not_those_of_the_next() {
+        let now = Instant::now();
+        let rule = ScalingRule { started_max: 2, idle_max: Duration::from_secs(300) };
+        let concurrency = Arc::new(Concurrency::new(100, Some(rule)));
+        let of_the_deleted = concurrency.admit("f", now).expect("the first");
+        concurrency.forget("f");
+        let _new = [(); 2].map(|()| concurrency.admit("f", now).expect("two may start"));
+        drop(of_the_deleted);
+        assert_eq!(reason(concurrency.admit("f", now)), (ThrottleReason::ScalingRate, 2, 2));
     }
 
     #[test]
@@ -316,10 +390,7 @@ mod tests {
         // It ends while it is used.
         concurrency.provision("f", None);
         drop((own, more));
-        assert_eq!(
-            (concurrency.in_flight(), concurrency.counts.lock().expect("not poisoned").unreserved_in_flight),
-            (0, 0)
-        );
+        assert_eq!((concurrency.in_flight(), concurrency.counts().shared_in_flight), (0, 0));
     }
 
     #[test]
@@ -342,7 +413,7 @@ mod tests {
         assert_eq!(reason(concurrency.admit("f", now)), (ThrottleReason::ReservedConcurrency, 3, 3));
         drop(permits);
         concurrency.reserve("f", None);
-        assert_eq!(concurrency.counts.lock().expect("not poisoned").provisioned_total, 892);
+        assert_eq!(concurrency.counts().own_total, 892);
     }
 
     #[test]
@@ -357,6 +428,6 @@ mod tests {
         drop(permits);
         let _again = concurrency.admit("f", now).expect("an environment is free");
         concurrency.forget("f");
-        assert_eq!(concurrency.counts.lock().expect("not poisoned").scaling.len(), 1);
+        assert_eq!(concurrency.counts().scaling.len(), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! The log of one invocation: START, the function's lines, END, REPORT.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{fmt::Write as _, iter, sync::Arc, time::Duration};
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::{
     configuration::LogFormat,
     invocation::Start,
     limits,
-    logs::FunctionLog,
+    logs::{FunctionLog, last_lines},
 };
 
 /// Collects lines; those that are complete are in the function's log at once.
@@ -19,7 +19,7 @@ pub(crate) struct InvocationLog {
     format: LogFormat,
     stream: Arc<str>,
     request_id: Arc<str>,
-    /// A line whose end has not come.
+    /// What came after the last line end.
     partial: Vec<u8>,
     /// The end of everything so far, at most twice as long as it must be.
     tail: Vec<u8>,
@@ -78,23 +78,17 @@ impl InvocationLog {
         let (taken, left_out) = bytes.split_at(bytes.len().min(room));
         self.taken_bytes += taken.len();
         self.left_out_bytes += left_out.len();
-        let mut lines = Vec::new();
-        let mut rest = taken;
-        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
-            self.partial.extend_from_slice(&rest[..end]);
-            lines.push(self.take_partial());
-            rest = &rest[end + 1..];
+        let complete = taken.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        self.partial.extend_from_slice(&taken[..complete]);
+        if complete > 0 {
+            self.say_partial();
         }
-        self.partial.extend_from_slice(rest);
-        if self.partial.len() >= limits::LOG_LINE_BYTES {
-            lines.push(self.take_partial());
-        }
-        self.say_all(lines);
+        self.partial.extend_from_slice(&taken[complete..]);
     }
 
     /// A line of the platform's.
     pub(crate) fn say(&mut self, line: String) {
-        self.say_all(vec![line]);
+        self.say_all(iter::once(&*line));
     }
 
     /// How the guest ended, where it was not by an answer.
@@ -119,16 +113,13 @@ impl InvocationLog {
             LogFormat::Text => vec![format!("END RequestId: {}", self.request_id), self.report_text(figures)],
             LogFormat::Json => vec![self.report_json(figures)],
         };
-        self.say_all(lines);
+        self.say_all(lines.iter().map(|line| &**line));
         self.cut_tail();
         self.tail
     }
 
     fn end_of_guest(&mut self) {
-        if !self.partial.is_empty() {
-            let line = self.take_partial();
-            self.say(line);
-        }
+        self.say_partial();
         if self.left_out_bytes > 0 {
             let left_out = std::mem::take(&mut self.left_out_bytes);
             self.say(format!("mayfly: the log of this invocation was cut: {left_out} more bytes"));
@@ -177,14 +168,13 @@ impl InvocationLog {
         json!({"time": timestamp(self.clock.unix_ms()), "type": kind, "record": record}).to_string()
     }
 
-    fn take_partial(&mut self) -> String {
-        let line = String::from_utf8_lossy(&self.partial).into_owned();
-        self.partial.clear();
-        line
+    fn say_partial(&mut self) {
+        let bytes = std::mem::take(&mut self.partial);
+        self.say_all(last_lines(&String::from_utf8_lossy(&bytes)));
     }
 
-    fn say_all(&mut self, lines: Vec<String>) {
-        for line in &lines {
+    fn say_all<'a>(&mut self, lines: impl Iterator<Item = &'a str> + Clone) {
+        for line in lines.clone() {
             // A line that is longer than the tail pushes out everything else: only its end is needed.
             let bytes = line.as_bytes();
             self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(limits::LOG_TAIL_BYTES)..]);
@@ -312,10 +302,23 @@ mod tests {
     }
 
     #[test]
+    fn no_more_lines_are_taken_than_are_kept() {
+        let (function, mut log) = log(LogFormat::Text);
+        log.guest(&vec![b'\n'; limits::INVOCATION_LOG_BYTES]);
+        log.end(&FIGURES);
+        let kept = function.after(0, usize::MAX);
+        assert_eq!(kept.len(), limits::FUNCTION_LOG_LINES);
+        // END and REPORT have pushed out two.
+        assert_eq!((kept[0].sequence, &*kept[0].text), (3, ""));
+    }
+
+    #[test]
     fn a_line_without_end_is_split() {
         let (function, mut log) = log(LogFormat::Text);
         log.guest(&vec![b'x'; limits::LOG_LINE_BYTES + 10]);
-        assert_eq!(lines(&function).len(), 1);
+        log.end(&FIGURES);
+        let lengths: Vec<_> = lines(&function).iter().map(String::len).collect();
+        assert_eq!(lengths[..2], [limits::LOG_LINE_BYTES, 10]);
         assert_eq!(timestamp(1_769_860_800_123), "2026-01-31T12:00:00.123Z");
     }
 }

@@ -112,15 +112,7 @@ pub(super) async fn update_configuration(
 
 pub(super) async fn delete(inner: &Arc<Inner>, name: &str) -> Result<(), Refusal> {
     let before = inner.record(name)?;
-    let (arn, this, owned) = (inner.arn(name), inner.clone(), name.to_owned());
-    blocking(move || this.catalog.change(&owned, |before| before.map(|_| None).ok_or(Refusal::NotFound { arn })))
-        .await?;
-    let slot = inner.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(name);
-    if let Some(slot) = slot {
-        slot.retire();
-    }
-    inner.concurrency.forget(name);
-    inner.logs.forget(name);
+    change(inner, name, |_| Ok(None)).await?;
     let inner = inner.clone();
     tokio::spawn(async move { inner.collect_of(before).await });
     Ok(())
@@ -139,15 +131,9 @@ pub(super) async fn set_reserved_concurrency(
         }
         let mut next = before.touched();
         next.function.reserved_concurrency = reserved;
-        // While no other record can change, so that two reservations cannot both be the last that fits.
-        this.concurrency.reserve(&owned, reserved);
         Ok(next)
     });
-    let changed = record.await;
-    // If it could not be recorded, what is recorded counts.
-    let recorded = inner.catalog.get(name).and_then(|record| record.function.reserved_concurrency);
-    inner.concurrency.reserve(name, recorded);
-    changed.map(|record| record.function.clone())
+    record.await.map(|record| record.function.clone())
 }
 
 pub(super) async fn change_tags(
@@ -197,13 +183,34 @@ pub(super) async fn change_record(
     name: &str,
     decide: impl FnOnce(&Record) -> Result<Record, Refusal> + Send + 'static,
 ) -> Result<Arc<Record>, Refusal> {
+    written(change(inner, name, |before| decide(before).map(Some)).await)
+}
+
+/// The same, or deletes it; then what counts is what is recorded, whether or not the caller waits for it.
+async fn change(
+    inner: &Arc<Inner>,
+    name: &str,
+    decide: impl FnOnce(&Record) -> Result<Option<Record>, Refusal> + Send + 'static,
+) -> Result<Option<Arc<Record>>, Refusal> {
     let (this, name) = (inner.clone(), name.to_owned());
     blocking(move || {
-        let change = this.catalog.change(&name, |before| {
-            let before = before.ok_or_else(|| Refusal::NotFound { arn: this.arn(&name) })?;
-            decide(before).map(Some)
-        });
-        written(change)
+        // Two reservations cannot both be the last that fits, and of two changes that which is recorded last counts.
+        let _one_at_a_time = this.concurrency.changes();
+        let changed = this
+            .catalog
+            .change(&name, |before| decide(before.ok_or_else(|| Refusal::NotFound { arn: this.arn(&name) })?));
+        match this.catalog.get(&name) {
+            Some(record) => {
+                this.concurrency.reserve(&name, record.function.reserved_concurrency);
+                let provisioned = record.function.provisioned_concurrency;
+                this.concurrency.provision(&name, provisioned.map(|request| request.requested));
+            }
+            None => {
+                this.concurrency.forget(&name);
+                this.forget_deleted(&name);
+            }
+        }
+        changed
     })
     .await
 }

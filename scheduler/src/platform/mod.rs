@@ -89,7 +89,8 @@ impl Platform {
     /// # Errors
     /// A parameter or the package cannot be used, or the name is taken.
     pub async fn create_function(&self, new: NewFunction) -> Result<Function, Refusal> {
-        functions::create(&self.inner, new).await
+        let inner = self.inner.clone();
+        to_the_end(async move { functions::create(&inner, new).await }).await
     }
 
     /// The function `name`.
@@ -118,7 +119,9 @@ impl Platform {
         expected_revision: Option<String>,
         dry_run: bool,
     ) -> Result<Function, Refusal> {
-        functions::update_code(&self.inner, name, package, expected_revision, dry_run).await
+        let (inner, name) = (self.inner.clone(), name.to_owned());
+        to_the_end(async move { functions::update_code(&inner, &name, package, expected_revision, dry_run).await })
+            .await
     }
 
     /// Changes the configuration. What was there answers until the new one is deployed.
@@ -131,7 +134,8 @@ impl Platform {
         change: ConfigurationChange,
         expected_revision: Option<String>,
     ) -> Result<Function, Refusal> {
-        functions::update_configuration(&self.inner, name, change, expected_revision).await
+        let (inner, name) = (self.inner.clone(), name.to_owned());
+        to_the_end(async move { functions::update_configuration(&inner, &name, change, expected_revision).await }).await
     }
 
     /// Deletes a function. Invocations that run are finished.
@@ -139,7 +143,8 @@ impl Platform {
     /// # Errors
     /// There is none.
     pub async fn delete_function(&self, name: &str) -> Result<(), Refusal> {
-        functions::delete(&self.inner, name).await
+        let (inner, name) = (self.inner.clone(), name.to_owned());
+        to_the_end(async move { functions::delete(&inner, &name).await }).await
     }
 
     /// Sets or takes away (`None`) the concurrency that is kept for a function and limits it.
@@ -368,7 +373,7 @@ impl Inner {
             revision: serving.revision.clone(),
             version: function.version.clone(),
             mode: self.mode(function),
-            log: self.logs.of(&invocation.function),
+            log: serving.log.clone(),
             clock: self.clock,
             invocation,
             _permit: permit,
@@ -384,6 +389,13 @@ impl Inner {
         let tag = function.tags.get(StateMode::TAG);
         tag.and_then(|mode| StateMode::from_name(mode)).unwrap_or(self.settings.default_state)
     }
+}
+
+/// Carries something out to its end, whether or not the caller waits for that: what is recorded is also begun.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::spawn(work).await.map_err(|error| Refusal::Platform(error.to_string()))?
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {

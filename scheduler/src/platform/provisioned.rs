@@ -28,19 +28,14 @@ pub(super) async fn set(inner: &Arc<Inner>, name: &str, wanted: Option<u32>) -> 
         let mut next = before.touched();
         let modified_ms = this.clock.unix_ms();
         next.function.provisioned_concurrency = wanted.map(|requested| ProvisionedRequest { requested, modified_ms });
-        // While no other record can change, as for reservations.
-        this.concurrency.provision(&owned, wanted);
         Ok(next)
     });
-    let changed = record.await;
-    // If it could not be recorded, what is recorded counts.
-    let recorded = inner.catalog.get(name).and_then(|record| record.function.provisioned_concurrency);
-    inner.concurrency.provision(name, recorded.map(|request| request.requested));
+    let record = record.await?;
     inner.keep_provisioned(name);
-    if recorded.is_some() {
+    if wanted.is_some() {
         inner.load_provisioned(name.to_owned());
     }
-    changed.map(|record| record.function.clone())
+    Ok(record.function.clone())
 }
 
 impl Inner {

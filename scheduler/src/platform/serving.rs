@@ -12,7 +12,7 @@ use crate::{
     dispatch::Lane,
     invoke::{INIT_STREAM, InitCause, InitFailure, timestamp},
     limits,
-    logs::FunctionLog,
+    logs::{FunctionLog, last_lines},
     refusal::Refusal,
     runtime::Executor,
 };
@@ -27,6 +27,7 @@ pub(super) struct Slot {
 /// What answers.
 pub(super) struct Serving {
     pub(super) revision: Arc<Revision>,
+    pub(super) log: Arc<FunctionLog>,
     pub(super) with: With,
 }
 
@@ -117,20 +118,40 @@ impl Inner {
         // In a task: what one caller began is used by the next, whether or not he waits for it.
         let name = name.to_owned();
         let load = tokio::spawn(async move {
-            let _alone = slot.loading.lock().await;
-            if let Some(serving) = slot.current() {
-                return Ok(serving);
-            }
-            let record = self.record(&name)?;
-            let revision = record.serving.clone().ok_or_else(|| Refusal::NotFound { arn: self.arn(&name) })?;
-            let loaded = self.load(&record, revision).await;
-            let serving =
-                loaded.map_err(|error| Refusal::Platform(format!("the function cannot be loaded: {error}")))?;
-            slot.put(serving.clone());
-            self.keep_provisioned(&name);
-            Ok(serving)
+            let serving = self.load_into(&slot, &name).await;
+            self.forget_deleted(&name);
+            self.record(&name).and(serving)
         });
         load.await.map_err(|error| Refusal::Platform(error.to_string()))?
+    }
+
+    async fn load_into(&self, slot: &Slot, name: &str) -> Result<Arc<Serving>, Refusal> {
+        let _alone = slot.loading.lock().await;
+        if let Some(serving) = slot.current() {
+            return Ok(serving);
+        }
+        let record = self.record(name)?;
+        let revision = record.serving.clone().ok_or_else(|| Refusal::NotFound { arn: self.arn(name) })?;
+        let loaded = self.load(&record, revision).await;
+        let serving = loaded.map_err(|error| Refusal::Platform(format!("the function cannot be loaded: {error}")))?;
+        slot.put(serving.clone());
+        self.keep_provisioned(name);
+        Ok(serving)
+    }
+
+    /// Forgets what answers for a function and its log, unless there is one of that name, be it a new one. For all who delete one, or may have
+    /// begun before that and made them anew.
+    pub(super) fn forget_deleted(&self, name: &str) {
+        // While nobody can ask for them: what is made for a function that comes after that look is not taken away.
+        let is_there = || self.catalog.get(name).is_some();
+        self.logs.forget_unless(name, is_there);
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            if is_there() { None } else { slots.remove(name) }
+        };
+        if let Some(slot) = slot {
+            slot.retire();
+        }
     }
 
     async fn load(&self, record: &Record, revision: Revision) -> Result<Arc<Serving>, DeployError> {
@@ -147,25 +168,28 @@ impl Inner {
                 With::InitFailure(failure)
             }
         };
-        Ok(Arc::new(Serving { revision: Arc::new(revision), with }))
+        Ok(Arc::new(Serving { revision: Arc::new(revision), log, with }))
     }
 
-    fn log_init(&self, log: &FunctionLog, lines: &[u8], failure: Option<&InitCause>) {
-        let mut lines: Vec<_> = String::from_utf8_lossy(lines).lines().map(str::to_owned).collect();
+    pub(super) fn log_init(&self, log: &FunctionLog, lines: &[u8], failure: Option<&InitCause>) {
         let now = self.clock.unix_ms();
-        lines.extend(failure.map(|cause| match cause {
+        let cause = failure.map(|cause| match cause {
             InitCause::Raised(payload) => {
                 format!("{} the handler cannot be loaded: {}", timestamp(now), String::from_utf8_lossy(payload))
             }
             InitCause::Ended(stop) => format!("{} the handler cannot be loaded: {stop:?}", timestamp(now)),
-        }));
-        log.add(now, &INIT_STREAM.into(), None, lines);
+        });
+        let text = String::from_utf8_lossy(lines);
+        log.add(now, &INIT_STREAM.into(), None, last_lines(&text).chain(cause.as_deref()));
     }
 
     /// Begins to deploy what is wanted of a function.
     pub(super) fn begin_deploy(self: &Arc<Self>, name: &str) {
         let (deploying, name) = (Deploying::of(self), name.to_owned());
-        tokio::spawn(async move { deploying.0.deploy(&name).await });
+        tokio::spawn(async move {
+            deploying.0.deploy(&name).await;
+            deploying.0.forget_deleted(&name);
+        });
     }
 
     async fn deploy(self: &Arc<Self>, name: &str) {
@@ -223,7 +247,7 @@ impl Inner {
             let line = format!(
                 "mayfly: {runtime} runs on the built-in RustPython here; packages with compiled modules do not load"
             );
-            self.logs.of(name).add(self.clock.unix_ms(), &INIT_STREAM.into(), None, [line]);
+            self.logs.of(name).add(self.clock.unix_ms(), &INIT_STREAM.into(), None, [&*line]);
         }
     }
 }

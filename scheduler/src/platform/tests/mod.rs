@@ -1,5 +1,6 @@
 //! The life of functions and layers, with machines that follow a script.
 
+mod deleted;
 mod layers;
 mod provisioned;
 mod spares;
@@ -267,4 +268,14 @@ async fn tags_choose_the_state() {
     assert_eq!(invoke(&platform, "f", json!({})).await.expect("it runs").start, Start::Warm);
     let wrong = BTreeMap::from([(StateMode::TAG.to_owned(), "stale".to_owned())]);
     assert!(matches!(platform.change_tags("f", wrong, &[]).await, Err(Refusal::InvalidParameter(_))));
+}
+
+#[tokio::test]
+async fn of_what_an_import_prints_the_end_is_kept() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (platform, _) = platform(&directory, ScriptedHost::default()).await;
+    let log = platform.inner.logs.of("f");
+    platform.inner.log_init(&log, &vec![b'\n'; limits::INVOCATION_LOG_BYTES], None);
+    let kept = log.after(0, usize::MAX);
+    assert_eq!((kept.len(), kept[0].sequence), (limits::FUNCTION_LOG_LINES, 1), "no others were ever added");
 }
