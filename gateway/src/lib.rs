@@ -10,6 +10,7 @@
 //! Rules. Nothing here knows how a machine is made. Only this crate knows status codes, and only [`stack::respond`]
 //! turns an error into a response. Every read, write, body and wait has its bound in [`server::Limits`].
 
+pub mod awake;
 pub mod cli;
 pub mod embedded;
 pub mod gateway;

@@ -6,10 +6,13 @@ use std::{
 };
 
 use clap::Args;
-use mayfly_scheduler::{CpuShares, Settings, StateMode};
+use mayfly_scheduler::{
+    CpuShares, Settings, StateMode,
+    shares::{self, Cpus},
+};
 use serde::Deserialize;
 
-use crate::server::Limits;
+use crate::{awake, server::Limits};
 
 /// Address unless told otherwise.
 pub(super) const LISTEN: &str = "127.0.0.1:9000";
@@ -67,6 +70,10 @@ pub struct Options {
     /// Processors for machines, like 0,2-5 [default: those of the server]
     #[arg(long, env = "MAYFLY_VM_CPUS", value_name = "LIST")]
     pub vm_cpus: Option<String>,
+    /// Microseconds for which the processors are kept from falling asleep after each step of an invocation; 0: not at all
+    /// [default: 300 where there are up to 4 of them and no cgroup counts them, else 0]
+    #[arg(long, env = "MAYFLY_KEEP_AWAKE_US", value_name = "US")]
+    pub keep_awake_us: Option<u64>,
     /// Seconds after which an idle machine is given up [default: 300]
     #[arg(long, env = "MAYFLY_IDLE_INSTANCE_S", value_name = "SECONDS")]
     pub idle_instance_s: Option<u64>,
@@ -152,6 +159,7 @@ impl Options {
             queue_wait_ms: self.queue_wait_ms.or(below.queue_wait_ms),
             cpu_shares: self.cpu_shares.or(below.cpu_shares),
             vm_cpus: self.vm_cpus.or(below.vm_cpus),
+            keep_awake_us: self.keep_awake_us.or(below.keep_awake_us),
             idle_instance_s: self.idle_instance_s.or(below.idle_instance_s),
             memory_reserve_mb: self.memory_reserve_mb.or(below.memory_reserve_mb),
             memory_overcommit: self.memory_overcommit.or(below.memory_overcommit),
@@ -238,6 +246,13 @@ impl Options {
             python: self.python.clone().or(default.python).filter(|path| path.as_os_str() != NO_PYTHON),
             ..default
         })
+    }
+
+    /// For how long processors are kept awake.
+    pub(super) fn keep_awake(&self) -> Duration {
+        let is_worth_it = || Cpus::of_this_process().count() <= awake::PROCESSORS_MAX && !shares::are_counted();
+        let default = || if is_worth_it() { awake::DEFAULT } else { Duration::ZERO };
+        self.keep_awake_us.map_or_else(default, Duration::from_micros)
     }
 
     /// The server's bounds.

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{doctor, options::Options};
-use crate::{Gateway, server};
+use crate::{Gateway, awake::Awake, server};
 
 /// Serve Lambda's API.
 #[derive(Args)]
@@ -58,7 +58,12 @@ pub(super) async fn open(options: &Options) -> Result<std::sync::Arc<Gateway>, S
     // Only now: the platform has raised the limit of open files as far as it may be.
     limits.connections = limits.connections.min(connections_possible());
     tracing::info!(ms = begun.elapsed().as_millis() as u64, "started");
-    Ok(Gateway::new(platform, limits))
+    // Only now: the platform has moved this process to where its group is.
+    let awake = Awake::start(options.keep_awake()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "processors are not kept awake between the steps of invocations");
+        Awake::default()
+    });
+    Ok(Gateway::new(platform, limits, awake))
 }
 
 /// Serves until `stop`, then leaves nothing behind.

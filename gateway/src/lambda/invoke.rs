@@ -72,7 +72,10 @@ pub(super) async fn answer(call: Call) -> Result<Reply, Error> {
     let name = invocation.function.clone();
     let exists = || platform.function(&name).is_ok();
     let receive = call.began.elapsed();
-    match platform.invoke(invocation).await {
+    call.gateway.awake.begins();
+    let answered = platform.invoke(invocation).await;
+    call.gateway.awake.ends();
+    match answered {
         Ok(outcome) => {
             metrics.answered(&name, exists, &outcome, receive);
             let timing = options

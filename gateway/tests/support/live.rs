@@ -19,7 +19,7 @@ use aws_sdk_lambda::{
     primitives::Blob,
     types::{FunctionCode, Runtime},
 };
-use mayfly_gateway::{Gateway, server, server::Limits};
+use mayfly_gateway::{Gateway, awake::Awake, server, server::Limits};
 use mayfly_scheduler::{Platform, Settings};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -61,7 +61,7 @@ impl Live {
         };
         change(&mut settings);
         let platform = Platform::open(settings).await.unwrap_or_else(|error| panic!("these tests need KVM: {error}"));
-        let gateway = Gateway::new(platform, limits.clone());
+        let gateway = Gateway::new(platform, limits.clone(), Awake::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let (stop, stopped) = oneshot::channel();

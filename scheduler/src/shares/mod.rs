@@ -15,6 +15,7 @@ mod weight;
 mod tests;
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -29,7 +30,10 @@ use rustix::thread::{CapabilitySet, capabilities};
 pub use weight::MIB_PER_VCPU;
 
 use self::{enforcer::Order, tree::Tree, weight::Weight};
-use crate::settings::CpuShares;
+use crate::{
+    cgroup::{Controller, Version},
+    settings::CpuShares,
+};
 
 /// By what shares are enforced.
 #[derive(Debug)]
@@ -155,6 +159,17 @@ impl Way {
 fn may_renice() -> bool {
     let may_all = || capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_NICE));
     !rustix::process::geteuid().is_root() || may_all()
+}
+
+/// Whether a cgroup counts what this process uses of the processors, beside others or against a quota: then to keep one busy with nothing costs somebody something.
+#[must_use]
+pub fn are_counted() -> bool {
+    let own = |version: Version| version.own(Controller::Cpu);
+    let has_quota = |own: PathBuf| {
+        let quota = std::fs::read_to_string(own.join("cpu.cfs_quota_us"));
+        quota.is_ok_and(|quota| !quota.starts_with('-'))
+    };
+    own(Version::V2).is_some_and(|own| own.join("cpu.max").exists()) || own(Version::V1).is_some_and(has_quota)
 }
 
 /// By what shares would be enforced if a server were started here, and what would be better.
