@@ -201,7 +201,10 @@ pub(in crate::figures) fn find_files(data_dir: &Path, host: &Host) -> Outcome<Fi
         }
     }
     let is_base = |base: u64| snapshots.iter().find(move |(_, header)| header.identity == base);
-    let (function, header) = snapshots.iter().find(|(_, header)| header.base != 0).ok_or("no function snapshot")?;
+    // Hello's: that of numpy may be there, too, and is larger.
+    let bytes = |path: &PathBuf| std::fs::metadata(path).map_or(u64::MAX, |metadata| metadata.len());
+    let functions = snapshots.iter().filter(|(_, header)| header.base != 0);
+    let (function, header) = functions.min_by_key(|(path, _)| bytes(path)).ok_or("no function snapshot")?;
     let (runtime, _) = is_base(header.base).ok_or("no runtime snapshot")?;
     let mut images = Vec::new();
     for &bytes in &header.image_bytes[..header.images as usize] {
