@@ -17,7 +17,7 @@ use mayfly_load::{
     outcome::{Group, Outcome as Fate, Reason},
 };
 
-use super::{CLIENTS, Outcome, PAUSE, SPIN, Stage, median};
+use super::{CLIENTS, LEAD, Outcome, PAUSE, SPIN, Stage, median};
 
 const MULTIPLES: [f64; 5] = [0.8, 1.0, 2.0, 5.0, 10.0];
 /// Least goodput as a part of its peak, by multiple of the capacity.
@@ -78,6 +78,8 @@ pub(super) fn measure(stage: &Stage<'_>, report: &mut Report) -> Outcome<()> {
         for seed in 1..=stage.seeds {
             for multiple in MULTIPLES {
                 thread::sleep(PAUSE);
+                // Until overload is noticed takes half a second, and a line is there then: not what is measured here, and much of a short load.
+                stage.constant(&platform, &targets, capacity * multiple, LEAD, seed)?;
                 let before = computed(&platform)?;
                 let load = stage.constant(&platform, &targets, capacity * multiple, stage.seconds(60.0), seed)?;
                 let run = Run::new(multiple, seed, load, &before, &computed(&platform)?);

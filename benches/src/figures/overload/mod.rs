@@ -43,6 +43,8 @@ const CLIENTS: usize = 8;
 const CONNECTIONS: usize = 4000;
 /// For how long the capacity is looked for.
 const CAPACITY_S: f64 = 20.0;
+/// Load before one that counts.
+const LEAD: Duration = Duration::from_secs(2);
 /// Between loads, so that each finds what a quiet machine is.
 const PAUSE: Duration = Duration::from_secs(3);
 /// One machine of each function.

@@ -16,7 +16,7 @@ pub(super) struct Line<W> {
     pub(super) long: f64,
     /// When one was last let run.
     pub(super) ran: Option<Instant>,
-    /// What an invocation takes.
+    /// What an invocation takes, where it has a processor when it wants one.
     pub(super) service: Smoothed,
     /// What it takes of a processor.
     pub(super) computed: Smoothed,

@@ -218,13 +218,14 @@ impl<W: Waits> Order<W> {
         }
         // One that was ended says nothing about others.
         if !ran.is_cut_short {
-            // The next one may find an instance that is bound.
-            let service = ran.all.saturating_sub(ran.bind);
+            // The next one may find an instance that is bound, and nobody who has the processor when it wants it.
+            let awake = ran.all.saturating_sub(ran.bind).saturating_sub(ran.slept);
+            let computed = ran.computed.unwrap_or(awake).min(awake);
+            let service = ran.slept + computed;
             line.service.add(service);
-            let awake = service.saturating_sub(ran.slept);
-            let demand = if service.is_zero() { 1.0 } else { awake.as_secs_f64() / service.as_secs_f64() };
+            line.computed.add(computed);
+            let demand = if service.is_zero() { 1.0 } else { computed.as_secs_f64() / service.as_secs_f64() };
             let demand = demand.max(DEMAND_MIN);
-            line.computed.add(ran.computed.unwrap_or(awake).min(awake));
             line.demand = Some(line.demand.map_or(demand, |before| before + (demand - before) / 8.0));
         }
         // It was charged what such a run takes, before; now it is known.
